@@ -1,0 +1,1 @@
+"""How opsgraph is run."""

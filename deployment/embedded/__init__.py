@@ -1,0 +1,1 @@
+"""The default stack: real services without Docker, root or system Java."""

@@ -1,0 +1,1 @@
+"""Features, datasets, models, training, registry and serving; plain Python, no Dagster."""

@@ -1,0 +1,1 @@
+"""The orchestration package: Dagster definitions, ingest, the API and the command line."""

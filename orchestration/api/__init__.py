@@ -1,0 +1,1 @@
+"""The one FastAPI application of opsgraph."""

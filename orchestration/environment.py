@@ -1,0 +1,170 @@
+"""The settings of every opsgraph process: which service is embedded, which is external, and where.
+
+Add a setting here when a process needs to be told where something is or which port it takes.
+Avoid domain settings (batch sizes, thresholds): those stand beside the function that they tune.
+Nothing else in the project reads the environment.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Environment(BaseSettings):
+    """Where each service is. An unset URL means: the embedded one, started by `opsgraph up`.
+
+    Every field can be set by the environment variable of its alias or by a `.env` file in the
+    project's root.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=PROJECT_ROOT / ".env", extra="ignore", populate_by_name=True, frozen=True
+    )
+
+    state_dir: Path = Field(
+        default=PROJECT_ROOT / ".opsgraph",
+        validation_alias="OPSGRAPH_HOME",
+        description="State of the embedded stack: data folders, logs, lake, indexes.",
+    )
+    data_dir: Path = Field(
+        default=PROJECT_ROOT.parent / "shared" / "data",
+        validation_alias="OPSGRAPH_DATA_DIR",
+        description="Folder of the public data sets that tests, evals and replays read.",
+    )
+    database_url_setting: str | None = Field(
+        default=None,
+        validation_alias="DATABASE_URL",
+        description="External Postgres, `postgresql://user@host:port/database`.",
+    )
+    kafka_bootstrap_servers_setting: str | None = Field(
+        default=None,
+        validation_alias="KAFKA_BOOTSTRAP_SERVERS",
+        description="External Kafka brokers, `host:port,host:port`.",
+    )
+    mlflow_tracking_uri_setting: str | None = Field(
+        default=None,
+        validation_alias="MLFLOW_TRACKING_URI",
+        description="External MLflow server, `http://host:port`.",
+    )
+    lake_url_setting: str | None = Field(
+        default=None,
+        validation_alias="LAKE_URL",
+        description="Warehouse root of the Iceberg tables: a folder, `file://…` or `s3://bucket/prefix`.",
+    )
+    qdrant_url: str | None = Field(
+        default=None,
+        validation_alias="QDRANT_URL",
+        description="External Qdrant server; unset means the embedded engine in process.",
+    )
+    schema_registry_url: str | None = Field(
+        default=None,
+        validation_alias="SCHEMA_REGISTRY_URL",
+        description="Confluent-compatible schema registry; unset means the pinned ids in the repository.",
+    )
+    api_url_setting: str | None = Field(
+        default=None,
+        validation_alias="OPSGRAPH_API_URL",
+        description="The opsgraph API that the command line and Dagster ask; unset means the local one.",
+    )
+    postgres_port: int = Field(
+        default=54329,
+        validation_alias="OPSGRAPH_POSTGRES_PORT",
+        description="Port of the embedded Postgres.",
+    )
+    kafka_port: int = Field(
+        default=9092,
+        validation_alias="OPSGRAPH_KAFKA_PORT",
+        description="Port of the embedded Kafka broker; its controller takes the next one.",
+    )
+    dagster_port: int = Field(
+        default=3000,
+        validation_alias="OPSGRAPH_DAGSTER_PORT",
+        description="Port of the Dagster web UI.",
+    )
+    dagster_code_port: int = Field(
+        default=4266,
+        validation_alias="OPSGRAPH_DAGSTER_CODE_PORT",
+        description="Port of the Dagster code server.",
+    )
+    mlflow_port: int = Field(
+        default=5000,
+        validation_alias="OPSGRAPH_MLFLOW_PORT",
+        description="Port of the embedded MLflow server.",
+    )
+    api_port: int = Field(
+        default=8000,
+        validation_alias="OPSGRAPH_API_PORT",
+        description="Port of the opsgraph API.",
+    )
+    docs_port: int = Field(
+        default=8580,
+        validation_alias="OPSGRAPH_DOCS_PORT",
+        description="Port where `opsgraph docs` serves the dbt docs.",
+    )
+    fsync: bool = Field(
+        default=True,
+        validation_alias="OPSGRAPH_FSYNC",
+        description="Off only in tests that never measure or crash: the embedded Postgres skips fsync.",
+    )
+
+    @cached_property
+    def database_url(self) -> str:
+        """URL of the opsgraph database, in the form that psycopg and dbt read."""
+        return self.database_url_setting or f"postgresql://postgres@127.0.0.1:{self.postgres_port}/opsgraph"
+
+    def sibling_database_url(self, database: str, driver: str | None = None) -> str:
+        """URL of another database on the same server (`dagster`, `mlflow`, `lake`).
+
+        Args:
+            database: Name of the database.
+            driver: SQLAlchemy driver to name in the scheme. SQLAlchemy 2.1 reads a bare
+                `postgresql://` as psycopg 3, which Dagster's and MLflow's storages cannot use.
+        """
+        parts = urlsplit(self.database_url)
+        scheme = f"postgresql+{driver}" if driver else "postgresql"
+        return urlunsplit((scheme, parts.netloc, f"/{database}", parts.query, ""))
+
+    @cached_property
+    def kafka_bootstrap_servers(self) -> str:
+        """Bootstrap servers of the broker in use."""
+        return self.kafka_bootstrap_servers_setting or f"127.0.0.1:{self.kafka_port}"
+
+    @cached_property
+    def mlflow_tracking_uri(self) -> str:
+        """HTTP address of the MLflow server in use."""
+        return self.mlflow_tracking_uri_setting or f"http://127.0.0.1:{self.mlflow_port}"
+
+    @cached_property
+    def lake_url(self) -> str:
+        """Warehouse root of the Iceberg tables."""
+        return self.lake_url_setting or f"file://{self.state_dir / 'lake'}"
+
+    @cached_property
+    def lake_catalog_uri(self) -> str:
+        """SQLAlchemy URL of the Iceberg catalog's database."""
+        return self.sibling_database_url("lake", driver="psycopg2")
+
+    @cached_property
+    def api_url(self) -> str:
+        """HTTP address of the opsgraph API."""
+        return self.api_url_setting or f"http://127.0.0.1:{self.api_port}"
+
+    @cached_property
+    def dagster_url(self) -> str:
+        """HTTP address of the Dagster web UI."""
+        return f"http://127.0.0.1:{self.dagster_port}"
+
+    @cached_property
+    def dagster_home(self) -> Path:
+        """`DAGSTER_HOME` of the stack."""
+        return self.state_dir / "dagster"
+
+    @cached_property
+    def index_dir(self) -> Path:
+        """Folder of the embedded vector index builds."""
+        return self.state_dir / "index"

@@ -1,0 +1,1 @@
+"""From Kafka offsets to the lake and Postgres; plain Python, no Dagster."""

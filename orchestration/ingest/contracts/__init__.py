@@ -1,0 +1,1 @@
+"""The contracts of all topics and everything derived from them."""

@@ -1,0 +1,1 @@
+"""Real data sets put through the same topics."""

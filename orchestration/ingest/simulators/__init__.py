@@ -1,0 +1,1 @@
+"""Seeded sources with a ground truth kept apart."""

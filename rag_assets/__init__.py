@@ -1,0 +1,1 @@
+"""Documents, retrieval and the copilot; plain Python, no Dagster."""
