@@ -1,0 +1,17 @@
+"""The Dagster code location: everything under `defs/`, with the resources bound once.
+
+Add a stage by adding a folder under `orchestration/defs/`. Avoid definitions here.
+"""
+
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration.resources import build_resources
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Collect the definitions of all stages and bind the resources."""
+    stages = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+    return dg.Definitions.merge(stages, dg.Definitions(resources=build_resources()))
