@@ -97,7 +97,9 @@ create table ops.incident_calendar (
     incident_id text primary key,
     tenant_id text not null,
     equipment_id text,
-    kind text not null check (kind in ('maintenance', 'outage', 'anomaly', 'recall', 'sensor_fault', 'holiday')),
+    kind text not null check (
+        kind in ('maintenance', 'outage', 'anomaly', 'recall', 'sensor_fault', 'holiday')
+    ),
     starts_at timestamptz not null,
     ends_at timestamptz not null check (ends_at > starts_at),
     known_at timestamptz not null,
@@ -153,6 +155,7 @@ create table ml.failure_predictions (
 -- Which version served when, who decided it and why.
 create table ml.promotions (
     promotion_id bigint generated always as identity primary key,
+    tenant_id text not null,
     model_name text not null,
     model_version text not null,
     decision text not null check (decision in ('promoted', 'kept_champion', 'rolled_back')),

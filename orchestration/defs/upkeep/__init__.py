@@ -1,0 +1,1 @@
+"""Jobs over the whole graph and the care of the instance."""
