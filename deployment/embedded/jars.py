@@ -68,4 +68,4 @@ def _fetch(client: httpx.Client, folder: Path, coordinate: str, sha256: str) -> 
 
 
 if __name__ == "__main__":
-    print(fetch_jars())
+    fetch_jars()

@@ -11,8 +11,9 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from deployment.embedded import probes
 from deployment.embedded.jars import JARS_DIR
-from deployment.embedded.service import Service, ServiceError
+from deployment.embedded.service import Port, Service, ServiceError
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024  # a 5 MiB payload must pass, and so must its dead letter
 
@@ -83,6 +84,9 @@ def initialise(data_dir: Path, port: int, controller_port: int) -> Path:
 
 def is_ready(bootstrap_servers: str) -> bool:
     """Whether the broker answers a metadata request."""
+    servers = [server.rpartition(":") for server in bootstrap_servers.split(",")]
+    if not any(probes.listens(host, int(port)) for host, _, port in servers):
+        return False  # an admin client costs threads and log lines
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": 1000})
     try:
         return bool(admin.list_topics(timeout=1).brokers)
@@ -95,7 +99,11 @@ def service(data_dir: Path, port: int, controller_port: int) -> Service:
     return Service(
         name="kafka",
         command=java_command("kafka.Kafka", str(data_dir / "server.properties")),
-        is_ready=lambda: is_ready(f"127.0.0.1:{port}"),
+        is_ready=lambda _: is_ready(f"127.0.0.1:{port}"),
+        url=f"kafka://127.0.0.1:{port}",
+        ports=(Port(port, "OPSGRAPH_KAFKA_PORT"), Port(controller_port, "OPSGRAPH_KAFKA_PORT")),
+        prepare=lambda: initialise(data_dir, port, controller_port),
         directory=data_dir,
         start_order=1,
+        stop_order=2,
     )

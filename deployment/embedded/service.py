@@ -13,9 +13,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+POLL_S = 0.1  # probes compete with the servers that they wait for
+
 
 class ServiceError(RuntimeError):
     """A process of the stack did not start or did not become ready; the message says what to do."""
+
+
+def _nothing() -> None:
+    """Default of `Service.prepare`."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A TCP port on the loopback address, and the variable that moves it."""
+
+    number: int
+    variable: str
 
 
 @dataclass(frozen=True)
@@ -25,43 +39,62 @@ class Service:
     Attributes:
         name: Name in logs, supervisor and `opsgraph status`.
         command: Full argument list; the first element is an absolute path.
-        is_ready: Returns True once the service answers its own protocol.
+        is_ready: Returns True once the service answers its own protocol. Its argument is when the
+            process started (seconds since the epoch), for services that leave signs of life in a
+            database: those of an earlier life must not count.
+        url: Address that a person or a client uses.
+        ports: Ports that must be free before the process starts.
+        prepare: Makes the data folder and its files; run before each start, so it must be idempotent.
         environment: Variables added to the parent's environment.
         directory: Working folder.
         user: System user to run as; None keeps the caller's.
         stop_signal: Signal for an orderly stop.
         start_order: Services of a lower number are ready before those of a higher one start.
+        stop_order: Services of a lower number have ended before those of a higher one are stopped.
         start_timeout_s: Seconds until a service that is not ready counts as failed.
     """
 
     name: str
     command: tuple[str, ...]
-    is_ready: Callable[[], bool]
+    is_ready: Callable[[float], bool]
+    url: str = ""
+    ports: tuple[Port, ...] = ()
+    prepare: Callable[[], object] = _nothing
     environment: Mapping[str, str] = field(default_factory=dict)
     directory: Path = Path("/")
     user: str | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     start_order: int = 0
+    stop_order: int = 0
     start_timeout_s: float = 60.0
 
 
-def wait_until_ready(service: Service, is_alive: Callable[[], bool], log_file: Path) -> float:
+def wait_until_ready(
+    service: Service, is_alive: Callable[[], bool], log_file: Path, started_at: float | None = None
+) -> float:
     """Block until the service is ready; return the seconds that it took.
+
+    Args:
+        service: What is starting.
+        is_alive: Whether its process still runs.
+        log_file: Where its output goes, for the message.
+        started_at: When its process started, seconds since the epoch; now when it is not given.
 
     Raises:
         ServiceError: The process ended, or `start_timeout_s` passed. Names the log file.
     """
     started = time.monotonic()
-    while not service.is_ready():
+    started_at = time.time() if started_at is None else started_at
+    while not service.is_ready(started_at):
         if not is_alive():
             raise ServiceError(
-                f"{service.name} ended while starting; its last lines:\n{_tail(log_file)}\nSee {log_file}"
+                f"{service.name} ended while starting; its last lines:\n{tail(log_file)}\nSee {log_file}"
             )
         if time.monotonic() - started > service.start_timeout_s:
             raise ServiceError(
                 f"{service.name} was not ready after {service.start_timeout_s:.0f} s. See {log_file}"
             )
-        time.sleep(0.05)
+        time.sleep(POLL_S)
     return time.monotonic() - started
 
 
@@ -77,6 +110,7 @@ def running(service: Service, log_dir: Path) -> Iterator[subprocess.Popen[bytes]
 
 def start_child(service: Service, log_dir: Path) -> subprocess.Popen[bytes]:
     """Start a service as a child of this process and wait until it is ready."""
+    service.prepare()
     log_dir.mkdir(parents=True, exist_ok=True)
     log_file = log_dir / f"{service.name}.log"
     environment = {**os.environ, **service.environment}
@@ -111,7 +145,8 @@ def stop_child(process: subprocess.Popen[bytes], service: Service, grace_s: floa
         process.wait()
 
 
-def _tail(log_file: Path, lines: int = 15) -> str:
+def tail(log_file: Path, lines: int = 15) -> str:
+    """The last lines of a log, or a note that there is none."""
     if not log_file.exists():
         return "(no log was written)"
     return "\n".join(log_file.read_text(errors="replace").splitlines()[-lines:])
