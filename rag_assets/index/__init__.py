@@ -1,0 +1,1 @@
+"""Index builds: the store contract, its two engines, building, verification, alias and live swap."""

@@ -1,0 +1,187 @@
+"""One index build: corpus → points → engine → verification → alias.
+
+An interrupted build is never visible: its folder has another name until it is complete, and the
+alias moves in one transaction after every check has passed. Avoid reading folders here.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import psycopg
+
+from rag_assets.chunking import ChunkerSettings
+from rag_assets.documents import Document
+from rag_assets.embedding import Embedder
+from rag_assets.embedding_cache import PostgresKeeper
+from rag_assets.index import builds
+from rag_assets.index.builds import ALIAS, IndexBuild
+from rag_assets.index.contract import VectorStore
+from rag_assets.index.corpus import corpus_digest, load_corpus
+from rag_assets.index.points import Points, make_points
+from rag_assets.index.verification import Check, RetrievalGate, verify
+
+POINT_FORMAT = "points-1"
+"""Part of the corpus digest: raise it when payload, fields or weights of a point change."""
+
+KEPT_BUILDS = 3
+
+
+class BuildStatus(Enum):
+    """How a build ended."""
+
+    PUBLISHED = "published"
+    UNCHANGED = "unchanged"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class BuildOutcome:
+    """What `build_index` did.
+
+    Attributes:
+        status: UNCHANGED means that the live build already holds this corpus.
+        build_id: The new build, or the live one where nothing changed.
+        embedded_count: Texts that had to be embedded; all others came from the cache.
+        checks: Verification, empty where nothing changed.
+    """
+
+    status: BuildStatus
+    build_id: str
+    document_count: int
+    chunk_count: int
+    embedded_count: int
+    checks: tuple[Check, ...] = ()
+
+
+class EmptyCorpusError(RuntimeError):
+    """There is no document to index."""
+
+
+def build_index(
+    database_url: str,
+    store: VectorStore,
+    embedder: Embedder,
+    gates: Sequence[RetrievalGate] = (),
+    settings: ChunkerSettings | None = None,
+    alias: str = ALIAS,
+) -> BuildOutcome:
+    """Index all of `rag.documents` and, if every check passes, let it answer.
+
+    Builders wait for each other (an advisory lock); what an interrupted one left is removed.
+
+    Args:
+        database_url: The opsgraph database.
+        store: The engine.
+        embedder: Its name and dimension are stamped on the build.
+        gates: Further checks by answers.
+        settings: Chunk lengths.
+        alias: The alias to move.
+
+    Raises:
+        EmptyCorpusError: `rag.documents` has no row: an empty index never replaces a full one.
+    """
+    settings = settings or ChunkerSettings()
+    with psycopg.connect(database_url, autocommit=True) as connection, _builder_lock(connection, alias):
+        _remove_interrupted(connection, store, alias)
+        documents = load_corpus(connection)
+        if not documents:
+            raise EmptyCorpusError(
+                "there is no document to index: read a folder with `opsgraph index PATH` first"
+            )
+        stamps = (POINT_FORMAT, embedder.name, str(embedder.dimension), settings.name)
+        digest = corpus_digest(documents, *stamps)
+        live = builds.current_build(connection, alias)
+        if live and live.corpus_digest == digest and store.exists(live.build_id):
+            return BuildOutcome(
+                BuildStatus.UNCHANGED, live.build_id, live.document_count, live.chunk_count, embedded_count=0
+            )
+        made = make_points(documents, embedder, PostgresKeeper(connection), settings)
+        build = _describe(connection, store, embedder, settings, digest, documents, made)
+        builds.start_build(connection, build, alias)
+        _write(store, build, made)
+        checks = _verified(store, build, made, embedder, gates)
+        passed = all(check.passed for check in checks)
+        if passed:
+            builds.publish(connection, build.build_id, checks, alias)
+        else:
+            builds.reject(connection, build.build_id, checks)
+            store.drop(build.build_id)
+        for retired in builds.retire_old_builds(connection, KEPT_BUILDS, alias):
+            store.drop(retired)
+        return BuildOutcome(
+            BuildStatus.PUBLISHED if passed else BuildStatus.REJECTED,
+            build.build_id,
+            build.document_count,
+            build.chunk_count,
+            build.embedded_count,
+            checks,
+        )
+
+
+@contextmanager
+def _builder_lock(connection: psycopg.Connection[Any], alias: str) -> Iterator[None]:
+    """One builder per alias; the server lets the lock go if this process dies."""
+    connection.execute("select pg_advisory_lock(hashtextextended('rag.index_builds/' || %s, 0))", (alias,))
+    try:
+        yield
+    finally:
+        connection.execute(
+            "select pg_advisory_unlock(hashtextextended('rag.index_builds/' || %s, 0))", (alias,)
+        )
+
+
+def _remove_interrupted(connection: psycopg.Connection[Any], store: VectorStore, alias: str) -> None:
+    for build_id in builds.interrupted_builds(connection, alias):
+        store.drop(build_id)
+        builds.reject(connection, build_id, [Check("finished", False, "the builder was interrupted")])
+
+
+def _describe(
+    connection: psycopg.Connection[Any],
+    store: VectorStore,
+    embedder: Embedder,
+    settings: ChunkerSettings,
+    digest: str,
+    documents: Sequence[Document],
+    made: Points,
+) -> IndexBuild:
+    row = connection.execute("select count(*), now() from rag.index_builds").fetchone()
+    count, started_at = row or (0, None)
+    build_id = f"build-{count + 1:04d}-{digest[:10]}"
+    return IndexBuild(
+        build_id=build_id,
+        location=store.location(build_id),
+        embedder=embedder.name,
+        dimension=embedder.dimension,
+        chunker=settings.name,
+        corpus_digest=digest,
+        document_count=len(documents),
+        chunk_count=len(made.points),
+        embedded_count=made.embedded_count,
+        status="building",
+        started_at=started_at,
+        finished_at=None,
+    )
+
+
+def _write(store: VectorStore, build: IndexBuild, made: Points) -> None:
+    writer = store.create(build.build_id, build.dimension)
+    writer.add(made.points)
+    writer.close()
+
+
+def _verified(
+    store: VectorStore,
+    build: IndexBuild,
+    made: Points,
+    embedder: Embedder,
+    gates: Sequence[RetrievalGate],
+) -> tuple[Check, ...]:
+    opened = store.open(build.build_id)
+    try:
+        return verify(opened, made.points, embedder, gates)
+    finally:
+        opened.close()

@@ -1,0 +1,184 @@
+"""The contract between retrieval and a vector engine, and the one guarded way to ask for a tenant.
+
+A build is written once, verified, and then only read. Add an engine as a module beside this one
+whose classes satisfy `VectorStore`, `BuildWriter` and `OpenBuild`. Avoid engine types here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Protocol
+
+from rag_assets.embedding import Vectors
+
+DENSE_NAMES = ("passage", "title", "lead")
+"""Dense vectors of a point; `title` and `lead` are on the first passage of each document only."""
+
+SPARSE_NAME = "bm25"
+
+
+class MissingTenantError(ValueError):
+    """A query named no tenant. It is refused: 'no tenant' must never mean 'all tenants'."""
+
+
+class TenantLeakError(RuntimeError):
+    """An engine returned a passage of another tenant; the query is stopped."""
+
+
+class BuildUnavailableError(RuntimeError):
+    """A build cannot be opened: its folder or collection is gone, or another process holds it."""
+
+
+@dataclass(frozen=True)
+class TenantScope:
+    """The only key to a search: engines take a scope, and a scope cannot be empty.
+
+    Attributes:
+        tenant_id: Whose passages may be seen.
+        excluded_documents: Keys (`id@version`) to leave out, for example superseded ones.
+    """
+
+    tenant_id: str
+    excluded_documents: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not self.tenant_id or not self.tenant_id.strip():
+            raise MissingTenantError("a search needs a tenant: none was given, and none means no access")
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One chunk with what a citation and the freshness rule need; the payload of a point."""
+
+    chunk_id: str
+    content_hash: str
+    tenant_id: str
+    document_id: str
+    version: str
+    title: str
+    path: str
+    section: str
+    text: str
+    ordinal: int
+    overlap_characters: int
+    kind: str = ""
+    effective_on: date | None = None
+    supersedes: tuple[str, ...] = ()
+    machine_models: tuple[str, ...] = ()
+    firmware: str | None = None
+    tags: tuple[str, ...] = ()
+
+    @property
+    def document_key(self) -> str:
+        """`id@version`, unique within a tenant."""
+        return f"{self.document_id}@{self.version}"
+
+    def payload(self) -> dict[str, Any]:
+        """JSON form for an engine."""
+        values = {name: value for name, value in vars(self).items() if name != "chunk_id"}
+        values["effective_on"] = self.effective_on.isoformat() if self.effective_on else None
+        for name in ("supersedes", "machine_models", "tags"):
+            values[name] = list(values[name])
+        return {**values, "document_key": self.document_key}
+
+    @classmethod
+    def from_payload(cls, chunk_id: str, payload: Mapping[str, Any]) -> "Passage":
+        """The passage that `payload` was made of."""
+        values = {name: payload[name] for name in cls.__dataclass_fields__ if name != "chunk_id"}
+        effective_on = values["effective_on"]
+        values["effective_on"] = date.fromisoformat(effective_on) if effective_on else None
+        for name in ("supersedes", "machine_models", "tags"):
+            values[name] = tuple(values[name])
+        return cls(chunk_id=chunk_id, **values)
+
+
+@dataclass(frozen=True)
+class IndexPoint:
+    """A passage with its vectors.
+
+    Attributes:
+        dense: By name of `DENSE_NAMES`; unit length.
+        sparse: Term id → BM25 weight.
+    """
+
+    passage: Passage
+    dense: Mapping[str, Vectors]
+    sparse: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class VectorQuery:
+    """One ranking to ask an engine for: exactly one of `dense` and `sparse` is set."""
+
+    using: str
+    limit: int
+    dense: Vectors | None = None
+    sparse: Mapping[int, float] = field(default_factory=dict[int, float])
+
+
+@dataclass(frozen=True)
+class VectorHit:
+    """A point of a ranking: cosine for dense queries, BM25 for sparse ones."""
+
+    chunk_id: str
+    score: float
+
+
+class BuildWriter(Protocol):
+    """A build that is being written; invisible to readers."""
+
+    def add(self, points: Iterable[IndexPoint]) -> None:
+        """Store points; an id that is already there is overwritten."""
+        ...
+
+    def close(self) -> None:
+        """Make everything durable and let the build go."""
+        ...
+
+
+class OpenBuild(Protocol):
+    """A finished build, open for reading; threads may share it."""
+
+    def count(self) -> int:
+        """Points in the build, of all tenants."""
+        ...
+
+    def passages(self) -> Iterator[Passage]:
+        """Every passage as it is stored, of all tenants, in no fixed order."""
+        ...
+
+    def search(self, scope: TenantScope, queries: Sequence[VectorQuery]) -> list[list[VectorHit]]:
+        """Exact nearest points of one tenant for each query, best first."""
+        ...
+
+    def close(self) -> None:
+        """Let the build go; a later search fails."""
+        ...
+
+
+class VectorStore(Protocol):
+    """Where builds live."""
+
+    def location(self, build_id: str) -> str:
+        """Folder or collection of a build, as recorded with it."""
+        ...
+
+    def create(self, build_id: str, dimension: int) -> BuildWriter:
+        """Start a build; what an interrupted one of this id left is removed first."""
+        ...
+
+    def open(self, build_id: str) -> OpenBuild:
+        """Open a finished build.
+
+        Raises:
+            BuildUnavailableError: It is gone, or held by another process for longer than the store waits.
+        """
+        ...
+
+    def exists(self, build_id: str) -> bool:
+        """Whether the build's data are there."""
+        ...
+
+    def drop(self, build_id: str) -> None:
+        """Remove a build; nothing happens if it is gone."""
+        ...

@@ -1,0 +1,165 @@
+"""The corpus of record: `rag.documents`, from which every index build is made.
+
+Sources (folders) are read into it one by one. Avoid chunking and index work here.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from rag_assets.documents import BrokenDocument, Collection, Document
+
+
+@dataclass(frozen=True)
+class CorpusChange:
+    """What reading a source changed.
+
+    Attributes:
+        source: Name of the source.
+        document_count: Documents that the source has now.
+        changed_count: Of these, new or different ones.
+        removed_count: Documents that the source no longer has.
+        by_tenant: Documents per tenant.
+        broken: Files that were left out; where a file was fine before, its last good text is kept.
+    """
+
+    source: str
+    document_count: int
+    changed_count: int
+    removed_count: int
+    by_tenant: dict[str, int]
+    broken: tuple[BrokenDocument, ...]
+
+
+def store_collection(
+    connection: psycopg.Connection[Any], collection: Collection, source: str
+) -> CorpusChange:
+    """Make `rag.documents` hold exactly what a source has, in one transaction.
+
+    Args:
+        connection: A connection that may write.
+        collection: What the source gave.
+        source: Name that the rows carry; rows of other sources are not touched.
+    """
+    with connection.transaction():
+        known = _known(connection, source)
+        changed = [item for item in collection.documents if known.get(_identity(item)) != _fingerprint(item)]
+        for document in changed:
+            connection.execute(_UPSERT, _row(document, source))
+        kept_paths = {item.path for item in collection.broken}
+        present = {_identity(item) for item in collection.documents}
+        gone = [key for key in known if key not in present and known[key][1] not in kept_paths]
+        for tenant_id, document_id, version in gone:
+            connection.execute(
+                "delete from rag.documents where tenant_id = %s and document_id = %s and version = %s",
+                (tenant_id, document_id, version),
+            )
+    return CorpusChange(
+        source=source,
+        document_count=len(collection.documents),
+        changed_count=len(changed),
+        removed_count=len(gone),
+        by_tenant=dict(Counter(item.tenant_id for item in collection.documents)),
+        broken=collection.broken,
+    )
+
+
+def load_corpus(connection: psycopg.Connection[Any]) -> tuple[Document, ...]:
+    """Every document of every tenant, ordered by tenant, id and version."""
+    rows = connection.execute(
+        "select tenant_id, document_id, version, title, path, md5, content, effective_on, metadata "
+        "from rag.documents order by tenant_id, document_id, version"
+    ).fetchall()
+    return tuple(_document(*row) for row in rows)
+
+
+def corpus_digest(documents: Sequence[Document], *stamps: str) -> str:
+    """SHA-256 over what an index would be made of; equal digests give equal builds.
+
+    Args:
+        documents: The corpus.
+        stamps: Embedder, chunker and whatever else shapes the build.
+    """
+    digest = hashlib.sha256("\x1f".join(stamps).encode())
+    for document in sorted(documents, key=_identity):
+        digest.update("\x1f".join((*_identity(document), document.md5, document.path)).encode())
+        digest.update(b"\x1e")
+    return digest.hexdigest()
+
+
+_Identity = tuple[str, str, str]
+
+_UPSERT = """
+    insert into rag.documents
+        (tenant_id, document_id, version, title, path, md5, effective_on, supersedes, metadata, content)
+    values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    on conflict (tenant_id, document_id, version) do update set
+        title = excluded.title, path = excluded.path, md5 = excluded.md5,
+        effective_on = excluded.effective_on, supersedes = excluded.supersedes,
+        metadata = excluded.metadata, content = excluded.content, indexed_at = now()
+"""
+
+
+def _identity(document: Document) -> _Identity:
+    return document.tenant_id, document.document_id, document.version
+
+
+def _fingerprint(document: Document) -> tuple[str, str]:
+    return document.md5, document.path
+
+
+def _known(connection: psycopg.Connection[Any], source: str) -> dict[_Identity, tuple[str, str]]:
+    rows = connection.execute(
+        "select tenant_id, document_id, version, md5, path from rag.documents where metadata ->> 'source' = %s",
+        (source,),
+    ).fetchall()
+    return {(tenant, document, version): (md5, path) for tenant, document, version, md5, path in rows}
+
+
+def _row(document: Document, source: str) -> tuple[Any, ...]:
+    metadata = {
+        "source": source,
+        "kind": document.kind,
+        "tags": list(document.tags),
+        "machine_models": list(document.machine_models),
+        "supersedes": list(document.supersedes),
+        "firmware": document.firmware,
+        "owner": document.owner,
+        "language": document.language,
+    }
+    return (
+        *_identity(document),
+        document.title,
+        document.path,
+        document.md5,
+        document.effective_on,
+        ", ".join(document.supersedes) or None,
+        Jsonb(metadata),
+        document.content,
+    )
+
+
+def _document(*row: Any) -> Document:
+    tenant_id, document_id, version, title, path, md5, content, effective_on, metadata = row
+    return Document(
+        tenant_id=tenant_id,
+        document_id=document_id,
+        version=version,
+        title=title,
+        path=path,
+        md5=md5,
+        content=content,
+        effective_on=effective_on,
+        supersedes=tuple(metadata.get("supersedes", ())),
+        machine_models=tuple(metadata.get("machine_models", ())),
+        firmware=metadata.get("firmware"),
+        owner=metadata.get("owner"),
+        language=metadata.get("language") or "en",
+        kind=metadata.get("kind") or "",
+        tags=tuple(metadata.get("tags", ())),
+    )

@@ -1,0 +1,192 @@
+"""The default engine: qdrant-edge, Qdrant's Rust core in this process, one folder per build.
+
+Only what is particular to the engine belongs here. Searches are exact (no HNSW graph): equal
+questions then get equal evidence, and a full scan of 20,000 vectors takes about 2 ms.
+"""
+
+import fcntl
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import qdrant_edge as edge
+
+from rag_assets.index.contract import (
+    DENSE_NAMES,
+    SPARSE_NAME,
+    BuildUnavailableError,
+    IndexPoint,
+    Passage,
+    TenantScope,
+    VectorHit,
+    VectorQuery,
+)
+
+_POINTS_PER_UPDATE = 500
+_SCROLL_PAGE = 1000
+_POLL_SECONDS = 0.1
+
+
+class EdgeStore:
+    """Builds as folders below one folder.
+
+    Args:
+        folder: Where builds live.
+        wait_seconds: How long `open` waits for a build that another process holds. The engine
+            itself would let a second process in, and both would then write the same files on close.
+    """
+
+    def __init__(self, folder: Path, wait_seconds: float = 10.0) -> None:
+        self._folder = folder
+        self._wait_seconds = wait_seconds
+
+    def location(self, build_id: str) -> str:
+        """The build's folder."""
+        return str(self._folder / build_id)
+
+    def create(self, build_id: str, dimension: int) -> "EdgeWriter":
+        """Start a build in a folder whose name marks it as unfinished."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.drop(build_id)
+        partial = self._folder / f"{build_id}.partial"
+        partial.mkdir()
+        return EdgeWriter(partial, self._folder / build_id, dimension)
+
+    def open(self, build_id: str) -> "EdgeBuild":
+        """Open a finished build for this process alone."""
+        if not self.exists(build_id):
+            raise BuildUnavailableError(
+                f"index build {build_id} is not in {self._folder}: run `opsgraph index`"
+            )
+        lock = self._lock(build_id)
+        try:
+            return EdgeBuild(edge.EdgeShard.load(self.location(build_id)), lock)
+        except Exception:
+            lock.close()
+            raise
+
+    def exists(self, build_id: str) -> bool:
+        """Whether a finished folder is there."""
+        return (self._folder / build_id).is_dir()
+
+    def drop(self, build_id: str) -> None:
+        """Remove the folder, finished or not."""
+        for name in (build_id, f"{build_id}.partial"):
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+        (self._folder / f"{build_id}.lock").unlink(missing_ok=True)
+
+    def _lock(self, build_id: str) -> IO[bytes]:
+        handle = (self._folder / f"{build_id}.lock").open("ab")
+        deadline = time.monotonic() + self._wait_seconds
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return handle
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    handle.close()
+                    raise BuildUnavailableError(
+                        f"index build {build_id} is held by another process (the embedded engine lets one in); "
+                        "ask through the API while it is up, or set QDRANT_URL"
+                    ) from None
+                time.sleep(_POLL_SECONDS)
+
+
+class EdgeWriter:
+    """Writes one build; its folder gets its final name when the writer closes."""
+
+    def __init__(self, partial: Path, final: Path, dimension: int) -> None:
+        self._partial = partial
+        self._final = final
+        self._shard = edge.EdgeShard.create(
+            str(partial),
+            edge.EdgeConfig(
+                vectors={
+                    name: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)
+                    for name in DENSE_NAMES
+                },
+                sparse_vectors={SPARSE_NAME: edge.EdgeSparseVectorParams()},
+                wal_enabled=False,  # a build that did not reach close() is thrown away: nothing to replay
+            ),
+        )
+        for name in ("tenant_id", "document_key"):
+            self._shard.update(edge.UpdateOperation.create_field_index(name, edge.PayloadSchemaType.Keyword))
+
+    def add(self, points: Iterable[IndexPoint]) -> None:
+        """Store points."""
+        iterator = iter(points)
+        while batch := [_engine_point(point) for point in islice(iterator, _POINTS_PER_UPDATE)]:
+            self._shard.update(edge.UpdateOperation.upsert_points(batch))
+
+    def close(self) -> None:
+        """Flush, close, and give the folder its final name."""
+        self._shard.flush()
+        self._shard.close()
+        self._partial.rename(self._final)
+
+
+class EdgeBuild:
+    """A finished build, held by this process until `close`."""
+
+    def __init__(self, shard: edge.EdgeShard, lock: IO[bytes]) -> None:
+        self._shard = shard
+        self._lock = lock
+
+    def count(self) -> int:
+        """Points in the build."""
+        return self._shard.count(edge.CountRequest(exact=True))
+
+    def passages(self) -> Iterator[Passage]:
+        """Every stored passage."""
+        offset: Any = None
+        while True:
+            request = edge.ScrollRequest(offset=offset, limit=_SCROLL_PAGE, with_payload=True)
+            records, offset = self._shard.scroll(request)
+            for record in records:
+                yield Passage.from_payload(str(record.id), record.payload or {})
+            if offset is None:
+                return
+
+    def search(self, scope: TenantScope, queries: Sequence[VectorQuery]) -> list[list[VectorHit]]:
+        """All queries in one pass over the shard, filtered by the scope."""
+        restriction = _filter(scope)
+        requests = [
+            edge.QueryRequest(
+                limit=query.limit,
+                query=edge.Query.Nearest(_engine_vector(query), using=query.using),
+                filter=restriction,
+                params=edge.SearchParams(exact=True),
+                with_payload=False,
+            )
+            for query in queries
+        ]
+        rankings = self._shard.query_batch(edge.QueryBatchRequest(requests))
+        return [[VectorHit(str(hit.id), hit.score) for hit in ranking] for ranking in rankings]
+
+    def close(self) -> None:
+        """Close the shard, then let other processes in."""
+        self._shard.close()
+        self._lock.close()
+
+
+def _filter(scope: TenantScope) -> edge.Filter:
+    excluded = sorted(scope.excluded_documents)
+    return edge.Filter(
+        must=[edge.FieldCondition("tenant_id", match=edge.MatchValue(scope.tenant_id))],
+        must_not=[edge.FieldCondition("document_key", match=edge.MatchAny(excluded))] if excluded else None,
+    )
+
+
+def _engine_vector(query: VectorQuery) -> Any:
+    if query.dense is not None:
+        return query.dense.tolist()
+    return edge.SparseVector(list(query.sparse), list(query.sparse.values()))
+
+
+def _engine_point(point: IndexPoint) -> edge.Point:
+    vectors: dict[str, Any] = {name: vector.tolist() for name, vector in point.dense.items()}
+    vectors[SPARSE_NAME] = edge.SparseVector(list(point.sparse), list(point.sparse.values()))
+    return edge.Point(point.passage.chunk_id, vectors, point.passage.payload())

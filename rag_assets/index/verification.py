@@ -1,0 +1,82 @@
+"""Checks of a finished build in the engine itself, before anybody may see it.
+
+Add a check as a function that returns `Check`. Avoid judging quality by what the builder believes
+it wrote: everything here is read back from the store.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rag_assets.chunking import chunk_hash
+from rag_assets.embedding import Embedder
+from rag_assets.fields import passage_text
+from rag_assets.index.contract import IndexPoint, OpenBuild, Passage, TenantScope, VectorQuery
+from rag_assets.retrieval import Retriever
+
+SELF_RETRIEVAL_SAMPLE = 20
+_TIE_DEPTH = 5
+_TIE = 1e-5  # float32 rounding between the embedder's vector and the engine's
+
+
+@dataclass(frozen=True)
+class Check:
+    """One result."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+RetrievalGate = Callable[[Retriever], Check]
+"""Judges a build by the answers it gives, for example on golden questions."""
+
+
+def verify(
+    build: OpenBuild, expected: Sequence[IndexPoint], embedder: Embedder, gates: Sequence[RetrievalGate]
+) -> tuple[Check, ...]:
+    """All checks of a build; the gates run only when the content is right."""
+    stored = {passage.chunk_id: passage for passage in build.passages()}
+    checks = [
+        _not_empty(build.count()),
+        _count_equals(build.count(), len(expected)),
+        _hashes_equal(stored, expected),
+        _finds_itself(build, stored, embedder),
+    ]
+    if all(check.passed for check in checks) and gates:
+        retriever = Retriever(build, embedder)
+        checks.extend(gate(retriever) for gate in gates)
+    return tuple(checks)
+
+
+def _not_empty(count: int) -> Check:
+    return Check("index_is_not_empty", count > 0, f"{count} points")
+
+
+def _count_equals(count: int, expected: int) -> Check:
+    return Check("count_equals_corpus", count == expected, f"{count} points stored, {expected} in the corpus")
+
+
+def _hashes_equal(stored: dict[str, Passage], expected: Sequence[IndexPoint]) -> Check:
+    """Hashes are computed again from the stored text: a truncated payload is found."""
+    wanted = {point.passage.chunk_id: point.passage.content_hash for point in expected}
+    actual = {key: chunk_hash(passage.title, passage.text) for key, passage in stored.items()}
+    wrong = sorted(key for key in wanted.keys() | actual.keys() if wanted.get(key) != actual.get(key))
+    detail = f"{len(wrong)} of {len(wanted)} differ" + (f", first {wrong[0]}" if wrong else "")
+    return Check("content_hashes_equal_corpus", not wrong, detail)
+
+
+def _finds_itself(build: OpenBuild, stored: dict[str, Passage], embedder: Embedder) -> Check:
+    """Passages searched by their own text come back first, or tie with a passage of equal text."""
+    ordered = [stored[key] for key in sorted(stored)]
+    sample = ordered[:: max(1, len(ordered) // SELF_RETRIEVAL_SAMPLE)][:SELF_RETRIEVAL_SAMPLE]
+    texts = [passage_text(passage.title, passage.text) for passage in sample]
+    vectors = embedder.embed(texts) if sample else ()
+    lost: list[str] = []
+    for passage, vector in zip(sample, vectors, strict=True):
+        query = VectorQuery("passage", _TIE_DEPTH, dense=vector)
+        hits = build.search(TenantScope(passage.tenant_id), [query])[0]
+        tied = {hit.chunk_id for hit in hits if hits[0].score - hit.score < _TIE}
+        if passage.chunk_id not in tied:
+            lost.append(passage.chunk_id)
+    detail = f"{len(sample) - len(lost)} of {len(sample)} sampled passages come back first"
+    return Check("sample_finds_itself", bool(sample) and not lost, detail)

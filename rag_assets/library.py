@@ -1,0 +1,101 @@
+"""What one tenant owns in an open index build: its documents, passages and lexical statistics, in memory.
+
+Loaded when a build is opened. Avoid engine calls and ranking here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+
+from rag_assets.fields import document_fields
+from rag_assets.freshness import not_current
+from rag_assets.index.contract import Passage
+from rag_assets.lexical import FieldedIndex
+
+
+@dataclass(frozen=True)
+class IndexedDocument:
+    """One document of a build, as its passages tell."""
+
+    passages: tuple[Passage, ...]
+
+    @property
+    def head(self) -> Passage:
+        """Its first passage, which carries the same front matter as all others."""
+        return self.passages[0]
+
+    @property
+    def key(self) -> str:
+        """`id@version`."""
+        return self.head.document_key
+
+    @property
+    def document_id(self) -> str:
+        """Id, equal across versions."""
+        return self.head.document_id
+
+    @property
+    def version(self) -> str:
+        """Version text."""
+        return self.head.version
+
+    @property
+    def effective_on(self) -> date | None:
+        """First day on which it holds."""
+        return self.head.effective_on
+
+    @property
+    def supersedes(self) -> tuple[str, ...]:
+        """Ids or keys that it replaces."""
+        return self.head.supersedes
+
+    @property
+    def machine_models(self) -> tuple[str, ...]:
+        """Models that it is written for; empty means all."""
+        return self.head.machine_models
+
+    @property
+    def firmware(self) -> str | None:
+        """Firmware that it is written for."""
+        return self.head.firmware
+
+    @property
+    def content(self) -> str:
+        """Its Markdown, put together again from the passages."""
+        return "\n\n".join(passage.text[passage.overlap_characters :] for passage in self.passages)
+
+
+class TenantLibrary:
+    """Documents of one tenant in one build.
+
+    Args:
+        passages: All passages of the tenant, in any order.
+    """
+
+    def __init__(self, passages: Iterable[Passage]) -> None:
+        self.passages = {passage.chunk_id: passage for passage in passages}
+        by_document: dict[str, list[Passage]] = {}
+        for passage in sorted(self.passages.values(), key=lambda item: (item.document_key, item.ordinal)):
+            by_document.setdefault(passage.document_key, []).append(passage)
+        self.documents = tuple(IndexedDocument(tuple(items)) for items in by_document.values())
+        self.positions = {document.key: position for position, document in enumerate(self.documents)}
+        self.lexical = FieldedIndex([_fields(document) for document in self.documents])
+        self._not_current = lru_cache(maxsize=8)(self._judge)
+
+    def document(self, key: str) -> IndexedDocument:
+        """The document of a key (`id@version`)."""
+        return self.documents[self.positions[key]]
+
+    def not_current(self, on: date) -> dict[str, str]:
+        """Keys of documents that are not current on a day, with the reason."""
+        return self._not_current(on)
+
+    def _judge(self, on: date) -> dict[str, str]:
+        return not_current(self.documents, on)
+
+
+def _fields(document: IndexedDocument) -> dict[str, list[str]]:
+    head = document.head
+    labels = (*head.tags, *head.machine_models)
+    return document_fields(head.title, head.path, labels, document.content).terms()
