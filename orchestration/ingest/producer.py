@@ -12,7 +12,7 @@ from typing import Any, Self
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from orchestration.ingest.contracts import ContractError, MessageFormat, TopicContract
-from orchestration.ingest.contracts.avro import encode_parsed, parsed_schema
+from orchestration.ingest.contracts.avro_writer import compile_writer
 from orchestration.ingest.contracts.json_message import encode_json
 from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
 from orchestration.ingest.contracts.wire import frame_prefix
@@ -190,8 +190,8 @@ class RecordProducer:
             self._encoders[topic] = lambda record: encode_json(contract, record)
         else:
             latest = self._schemas.latest(topic)
-            parsed, prefix = parsed_schema(latest.schema), frame_prefix(latest.schema_id)
-            self._encoders[topic] = lambda record: prefix + encode_parsed(parsed, record)
+            write, prefix = compile_writer(latest.schema), frame_prefix(latest.schema_id)
+            self._encoders[topic] = lambda record: prefix + write(record)
         return self._encoders[topic]
 
     def _key(self, topic: str, record: Mapping[str, Any]) -> bytes:

@@ -3,6 +3,9 @@
 Add topic-level broker settings here. Avoid messages: `producer` writes them, landing reads them.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+# (the admin client types its futures in part)
+
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass

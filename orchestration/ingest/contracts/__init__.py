@@ -4,6 +4,9 @@ Add a derivation as a module of its own and have `sync` write it. What other pac
 re-exported here. Avoid Dagster, Kafka clients and file writing outside `sync`.
 """
 
+# pyright: reportUnknownVariableType=false
+# (pyarrow ships no types)
+
 from orchestration.ingest.contracts.arrow import SYSTEM_COLUMNS, SystemColumn, arrow_schema
 from orchestration.ingest.contracts.ddl import ensure_day_partition
 from orchestration.ingest.contracts.load import CONTRACTS_DIR, load_contract, load_contracts

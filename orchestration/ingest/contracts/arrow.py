@@ -4,6 +4,10 @@ Add a system column here when every landed row needs it (and a migration of the 
 Avoid anything about files or tables: the lake and the DDL read this.
 """
 
+# pyarrow ships no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
 from dataclasses import dataclass
 
 import pyarrow as pa

@@ -3,20 +3,22 @@
 Add to the derivation here. Avoid schema ids (`schema_ids`) and Kafka: this knows datums alone.
 """
 
+# pyright: reportUnknownMemberType=false
+# (fastavro types its arguments in part)
+
 import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, cast
 
+from orchestration.ingest.contracts.avro_writer import compile_writer
 from orchestration.ingest.contracts.model import ContractError, ContractField, TopicContract
 from orchestration.ingest.contracts.physical_types import PHYSICAL_TYPES, AvroType
 
 NAMESPACE = "opsgraph"
 AvroSchema = dict[str, Any]
-Record = Mapping[str, Any]
 
 
 def derive_schema(contract: TopicContract) -> AvroSchema:
@@ -55,7 +57,8 @@ def _columns(schema: AvroSchema) -> dict[str, _Column]:
     for field in cast("list[dict[str, Any]]", schema["fields"]):
         kind: Any = field["type"]
         is_nullable = isinstance(kind, list)
-        columns[str(field["name"])] = _Column(kind[1] if is_nullable else kind, is_nullable)
+        avro = cast("AvroType", kind[1] if is_nullable else kind)
+        columns[str(field["name"])] = _Column(avro, is_nullable)
     return columns
 
 
@@ -101,13 +104,8 @@ def _parsed(schema_json: str) -> Any:
     return fastavro.parse_schema(json.loads(schema_json))
 
 
-def parsed_schema(schema: AvroSchema) -> Any:
-    """The schema in fastavro's parsed form, parsed once per process."""
-    return _parsed(json.dumps(schema))
-
-
-def encode_datum(schema: AvroSchema, record: Record) -> bytes:
-    """Write one record as an Avro datum.
+def encode_datum(schema: AvroSchema, record: Mapping[str, Any]) -> bytes:
+    """Write one record as an Avro datum; a producer of many compiles the writer once instead.
 
     Args:
         schema: Schema of a contract.
@@ -116,25 +114,7 @@ def encode_datum(schema: AvroSchema, record: Record) -> bytes:
     Raises:
         ContractError: A field is missing, unknown, of the wrong type, or an instant names no time zone.
     """
-    return encode_parsed(parsed_schema(schema), record)
-
-
-def encode_parsed(parsed: Any, record: Record) -> bytes:
-    """Like `encode_datum`, for a schema that the caller parsed once."""
-    import fastavro
-
-    for name, value in record.items():
-        # fastavro reads a naive instant as local time: the same code would shift data between machines.
-        if isinstance(value, datetime) and value.tzinfo is None:
-            raise ContractError(f"field {name!r}: {value} names no time zone; use an aware datetime (UTC)")
-    buffer = io.BytesIO()
-    try:
-        fastavro.schemaless_writer(buffer, parsed, dict(record), strict_allow_default=True)
-    except (ValueError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
-        raise ContractError(
-            f"record {dict(record)!r} does not fit schema {parsed['name']}: {error}"
-        ) from error
-    return buffer.getvalue()
+    return compile_writer(schema)(record)
 
 
 def decode_datum(writer: AvroSchema, datum: bytes, reader: AvroSchema | None = None) -> dict[str, Any]:
@@ -153,7 +133,7 @@ def decode_datum(writer: AvroSchema, datum: bytes, reader: AvroSchema | None = N
     buffer = io.BytesIO(datum)
     try:
         record = fastavro.schemaless_reader(
-            buffer, parsed_schema(writer), parsed_schema(reader) if reader else None
+            buffer, _parsed(json.dumps(writer)), _parsed(json.dumps(reader)) if reader else None
         )
     except (ValueError, TypeError, EOFError, IndexError, OverflowError, UnicodeError) as error:
         raise ContractError(

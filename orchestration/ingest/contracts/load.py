@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import yaml
 from pydantic import ValidationError
@@ -149,10 +149,7 @@ class _Reading:
             self.fault(name, f"physicalType {item.physicalType!r}: use one of {', '.join(PHYSICAL_TYPES)}")
         elif item.logicalType != known.logical:
             self.fault(name, f"logicalType {item.logicalType!r}: {item.physicalType} is a {known.logical}")
-        enum = settings.get("enum", [])
-        if not isinstance(enum, list) or not all(isinstance(value, str) for value in enum):
-            self.fault(name, "enum: state a list of texts")
-            enum = []
+        enum = self.texts(name, settings.get("enum", []))
         role = self.choice(name, settings, "role", FieldRole, None) if "role" in settings else None
         return ContractField(
             name=name,
@@ -162,7 +159,7 @@ class _Reading:
             unit=settings.get("unit"),
             minimum=self.bound(name, options.get("minimum"), item.physicalType),
             maximum=self.bound(name, options.get("maximum"), item.physicalType),
-            enum=tuple(enum),
+            enum=enum,
             is_pii=item.classification == "pii",
             role=role,
             on_violation=self.choice(name, settings, "onViolation", ViolationMode, topic_mode),
@@ -190,6 +187,13 @@ class _Reading:
         except ValueError:
             self.fault(where, f"{name} is {value!r}: use one of {', '.join(choices)}")
             return next(iter(choices))
+
+    def texts(self, where: str, value: Any) -> tuple[str, ...]:
+        values = cast("list[object]", value) if isinstance(value, list) else [None]
+        texts = tuple(item for item in values if isinstance(item, str))
+        if len(texts) != len(values):
+            self.fault(where, f"enum is {value!r}: state a list of texts (quote yes, no and numbers)")
+        return texts
 
     def positive_count(self, value: Any) -> int:
         if isinstance(value, int) and value > 0:

@@ -4,6 +4,10 @@ Add a type here, once, when a plant needs it; every derivation reads this table.
 Avoid conversions of values: those belong to decoding.
 """
 
+# pyarrow ships no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
 from dataclasses import dataclass
 
 import pyarrow as pa
