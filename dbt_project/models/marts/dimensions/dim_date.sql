@@ -1,0 +1,47 @@
+-- Whole years around everything that happened, so that a report of a running year has its days.
+with bounds as (
+    select
+        min(first_on) as first_on,
+        max(last_on) as last_on
+    from (
+        select
+            min({{ utc_day('event_at') }}) as first_on,
+            max({{ utc_day('event_at') }}) as last_on
+        from {{ ref('int_equipment_events_deduplicated') }}
+        union all
+        select
+            min({{ utc_day('event_at') }}),
+            max({{ utc_day('event_at') }})
+        from {{ ref('int_equipment_status_deduplicated') }}
+        union all
+        select
+            min({{ utc_day('hour_at') }}),
+            max({{ utc_day('hour_at') }})
+        from {{ ref('int_equipment_metrics_hourly') }}
+        union all
+        select
+            min(inspected_on),
+            max(inspected_on)
+        from {{ ref('int_quality_aggregates') }}
+    ) as spans
+)
+
+select
+    day::date as date_on,
+    extract(isoyear from day)::integer as iso_year,
+    extract(week from day)::integer as iso_week,
+    extract(year from day)::integer as calendar_year,
+    extract(quarter from day)::integer as calendar_quarter,
+    extract(month from day)::integer as calendar_month,
+    extract(day from day)::integer as day_of_month,
+    extract(doy from day)::integer as day_of_year,
+    extract(isodow from day)::integer as iso_day_of_week,
+    to_char(day, 'FMDay') as day_name,
+    to_char(day, 'FMMonth') as month_name,
+    extract(isodow from day) >= 6 as is_weekend
+from bounds
+cross join lateral generate_series(
+    date_trunc('year', bounds.first_on::timestamp),
+    date_trunc('year', bounds.last_on::timestamp) + interval '1 year' - interval '1 day',
+    interval '1 day'
+) as day

@@ -1,0 +1,1 @@
+{{ staged('maintenance_events') }}

@@ -1,0 +1,1 @@
+{{ staged('equipment_status') }}

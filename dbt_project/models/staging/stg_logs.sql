@@ -1,0 +1,1 @@
+{{ staged('raw_logs') }}

@@ -1,0 +1,1 @@
+{{ staged('quality_metrics') }}

@@ -1,0 +1,11 @@
+-- fact_equipment_events is the kept events plus the kept errors, and nothing else.
+with counts as (
+    select
+        (select count(*) from {{ ref('int_equipment_events_deduplicated') }})
+        + (select count(*) from {{ ref('int_equipment_status_deduplicated') }} where status = 'error') as kept_rows,
+        (select count(*) from {{ ref('fact_equipment_events') }}) as fact_rows
+)
+
+select *
+from counts
+where kept_rows <> fact_rows

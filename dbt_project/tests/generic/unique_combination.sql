@@ -1,0 +1,9 @@
+{#- Fails with each combination of columns that occurs more than once; null counts as a value. -#}
+{% test unique_combination(model, columns) %}
+    select
+        {{ columns | join(', ') }},
+        count(*) as row_count
+    from {{ model }}
+    group by {{ columns | join(', ') }}
+    having count(*) > 1
+{% endtest %}

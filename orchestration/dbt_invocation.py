@@ -1,0 +1,171 @@
+"""How dbt is called: environment, arguments, schemas of an as-of build, freshness of the manifest.
+
+Add a pure function here when the command line, Dagster and the tests need the same argument. Avoid
+running anything here but `dbt parse`, and avoid importing Dagster: the command line starts without it.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from orchestration.environment import PROJECT_ROOT
+
+DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
+LAYERS = ("staging", "intermediate", "marts")
+_SOURCE_SUFFIXES = {".sql", ".yml", ".csv", ".md"}
+
+
+class WarehouseError(RuntimeError):
+    """dbt could not be called or did not do its work; the message says what to do next."""
+
+
+def dbt_environment(database_url: str, state_dir: Path) -> dict[str, str]:
+    """Variables that point dbt at a database and at a writable place.
+
+    Args:
+        database_url: `postgresql://user:password@host:port/database`, parts percent-encoded.
+        state_dir: Folder of the stack's state; dbt writes below `<state_dir>/dbt`.
+
+    Returns:
+        The variables that `dbt_project/profiles.yml` reads, and dbt's own for paths and telemetry.
+
+    Raises:
+        WarehouseError: The URL names no host or no database.
+
+    >>> dbt_environment("postgresql://me:p%40ss@db:5433/plant", Path("/s"))["OPSGRAPH_DBT_PORT"]
+    '5433'
+    """
+    parts = urlsplit(database_url)
+    database = parts.path.lstrip("/")
+    if not parts.hostname or not database:
+        raise WarehouseError(
+            "The database URL has to name a host and a database, as in "
+            "postgresql://user@host:5432/opsgraph. dbt was not started. Correct DATABASE_URL."
+        )
+    query = parse_qs(parts.query)
+    return {
+        "OPSGRAPH_DBT_HOST": parts.hostname,
+        "OPSGRAPH_DBT_PORT": str(parts.port or 5432),
+        "OPSGRAPH_DBT_USER": unquote(parts.username or "postgres"),
+        "DBT_ENV_SECRET_OPSGRAPH_PASSWORD": unquote(parts.password or ""),
+        "OPSGRAPH_DBT_DATABASE": unquote(database),
+        "OPSGRAPH_DBT_SSLMODE": query.get("sslmode", ["prefer"])[0],
+        "DBT_PROFILES_DIR": str(DBT_PROJECT_DIR),
+        "DBT_PROJECT_DIR": str(DBT_PROJECT_DIR),
+        "DBT_LOG_PATH": str(state_dir / "dbt" / "logs"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DBT_VERSION_CHECK": "false",
+    }
+
+
+def target_dir(state_dir: Path, as_of: datetime | None = None) -> Path:
+    """Folder of dbt's artefacts. As-of builds have their own: changed variables void a kept parse."""
+    return state_dir / "dbt" / ("target_as_of" if as_of else "target")
+
+
+def parse_as_of(text: str) -> datetime:
+    """An instant as the command line takes it, in UTC; without an offset it is read as UTC.
+
+    Raises:
+        WarehouseError: The text is no ISO 8601 instant.
+
+    >>> parse_as_of("2015-03-01T01:00:00+01:00").isoformat()
+    '2015-03-01T00:00:00+00:00'
+    """
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise WarehouseError(
+            f"'{text}' is no ISO 8601 instant. Nothing was built. Write for example 2015-03-01T00:00:00Z."
+        ) from error
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def as_of_schema(layer: str, as_of: datetime) -> str:
+    """Schema where an as-of build puts a layer; `generate_schema_name` in dbt gives the same.
+
+    >>> as_of_schema("marts", datetime(2015, 3, 1, tzinfo=UTC))
+    'asof_20150301t000000_marts'
+    """
+    return f"asof_{as_of.astimezone(UTC):%Y%m%dt%H%M%S}_{layer}"
+
+
+def vars_arguments(as_of: datetime | None) -> list[str]:
+    """The `--vars` of a build as known at an instant; nothing for a build of everything."""
+    if as_of is None:
+        return []
+    return ["--vars", json.dumps({"as_of": as_of.astimezone(UTC).isoformat().replace("+00:00", "Z")})]
+
+
+def build_arguments(
+    select: Sequence[str] = (),
+    as_of: datetime | None = None,
+    full_refresh: bool = False,
+) -> list[str]:
+    """Arguments of `dbt build`: models, seeds and tests in the order of the graph.
+
+    Args:
+        select: dbt selectors, for example `mart_equipment_health` or `+int_failure_labels`.
+        as_of: Build as known at this instant, into schemas of its own.
+        full_refresh: Build incremental models from nothing.
+
+    >>> build_arguments(["marts"], full_refresh=True)
+    ['build', '--select', 'marts', '--full-refresh']
+    """
+    arguments = ["build"]
+    if select:
+        arguments += ["--select", *select]
+    if full_refresh:
+        arguments.append("--full-refresh")
+    return arguments + vars_arguments(as_of)
+
+
+def dbt_command(arguments: Sequence[str], target: Path) -> list[str]:
+    """The dbt process of this interpreter's environment, writing its artefacts to a folder."""
+    return [sys.executable, "-m", "dbt.cli.main", *arguments, "--target-path", str(target)]
+
+
+def project_digest(project_dir: Path = DBT_PROJECT_DIR) -> str:
+    """SHA-256 over the files that dbt parses, by path and content."""
+    digest = hashlib.sha256()
+    for path in sorted(project_dir.rglob("*")):
+        relative = path.relative_to(project_dir)
+        if path.suffix in _SOURCE_SUFFIXES and relative.parts[0] not in {"target", "logs"}:
+            digest.update(str(relative).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def ensure_manifest(environment: Mapping[str, str], target: Path) -> Path:
+    """The manifest of the project as it is now; parses only where the kept one is of other files.
+
+    Args:
+        environment: The full environment of the dbt process.
+        target: Folder of dbt's artefacts.
+
+    Returns:
+        Path of `manifest.json`. With an unchanged project this costs a few milliseconds.
+
+    Raises:
+        WarehouseError: dbt could not parse the project; holds dbt's own message.
+    """
+    manifest, digest_file = target / "manifest.json", target / "project.sha256"
+    digest = project_digest()
+    if manifest.exists() and digest_file.exists() and digest_file.read_text() == digest:
+        return manifest
+    target.mkdir(parents=True, exist_ok=True)
+    command = dbt_command(["parse", "--quiet"], target)
+    result = subprocess.run(
+        command, env=dict(environment), cwd=DBT_PROJECT_DIR, capture_output=True, text=True
+    )
+    if result.returncode or not manifest.exists():
+        raise WarehouseError(
+            f"dbt could not parse {DBT_PROJECT_DIR}. Nothing was changed in the database.\n"
+            f"{result.stdout}{result.stderr}"
+        )
+    digest_file.write_text(digest)
+    return manifest
