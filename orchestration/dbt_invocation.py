@@ -1,11 +1,12 @@
 """How dbt is called: environment, arguments, schemas of an as-of build, freshness of the manifest.
 
 Add a pure function here when the command line, Dagster and the tests need the same argument. Avoid
-running anything here but `dbt parse`, and avoid importing Dagster: the command line starts without it.
+building models here (the command line and Dagster do), and importing Dagster: that alone costs a second.
 """
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -158,14 +159,39 @@ def ensure_manifest(environment: Mapping[str, str], target: Path) -> Path:
     if manifest.exists() and digest_file.exists() and digest_file.read_text() == digest:
         return manifest
     target.mkdir(parents=True, exist_ok=True)
-    command = dbt_command(["parse", "--quiet"], target)
+    _run(dbt_command(["parse", "--quiet"], target), environment)
+    digest_file.write_text(digest)
+    return manifest
+
+
+def generate_docs(database_url: str, state_dir: Path) -> Path:
+    """Write the dbt docs of a database as one self-contained page.
+
+    Args:
+        database_url: The database whose tables the catalogue describes.
+        state_dir: Folder of the stack's state.
+
+    Returns:
+        Path of `index.html`, below `<state_dir>/dbt/docs`.
+
+    Raises:
+        WarehouseError: dbt could not reach the database or read its catalogue; holds dbt's message.
+    """
+    site = state_dir / "dbt" / "docs"
+    site.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, **dbt_environment(database_url, state_dir)}
+    _run(dbt_command(["docs", "generate", "--static", "--quiet"], site), environment)
+    page = site / "index.html"
+    (site / "static_index.html").replace(page)
+    return page
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
     result = subprocess.run(
         command, env=dict(environment), cwd=DBT_PROJECT_DIR, capture_output=True, text=True
     )
-    if result.returncode or not manifest.exists():
+    if result.returncode:
         raise WarehouseError(
-            f"dbt could not parse {DBT_PROJECT_DIR}. Nothing was changed in the database.\n"
+            f"`dbt {' '.join(command[3:])}` failed in {DBT_PROJECT_DIR}. No table was changed.\n"
             f"{result.stdout}{result.stderr}"
         )
-    digest_file.write_text(digest)
-    return manifest

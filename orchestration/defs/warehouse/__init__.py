@@ -1,0 +1,1 @@
+"""The warehouse: every dbt model as an asset, every dbt test as a check."""

@@ -1,0 +1,73 @@
+"""The dbt models as assets, in two groups that run apart.
+
+Features lead to training, training to predictions, and predictions to the health marts. One group
+for all models would make that a cycle: what reads predictions is therefore built on its own.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import dagster_dbt
+
+from orchestration.dbt_invocation import build_arguments, generate_docs
+from orchestration.defs.warehouse.project import warehouse_project
+from orchestration.defs.warehouse.translator import PREDICTIONS_TAG, WarehouseTranslator
+from orchestration.environment import Environment
+from orchestration.resources.dbt import WarehouseDbt
+
+PROJECT = warehouse_project()
+
+# Unit tests check the SQL, not the data; they run with the project's tests and not every hour.
+WITHOUT_UNIT_TESTS = ["--exclude-resource-type", "unit_test"]
+
+
+class WarehouseBuild(dg.Config):
+    """Settings of one build."""
+
+    full_refresh: bool = False
+    """Build incremental models from nothing."""
+
+
+@dagster_dbt.dbt_assets(
+    name="warehouse_models",
+    manifest=PROJECT.manifest_path,
+    project=PROJECT,
+    exclude=f"tag:{PREDICTIONS_TAG}",
+    dagster_dbt_translator=WarehouseTranslator(),
+)
+def warehouse_models(
+    context: dg.AssetExecutionContext, dbt: WarehouseDbt, config: WarehouseBuild
+) -> Iterator[Any]:
+    """Staging, deduplication, hours, labels, dimensions and facts: all that needs no prediction."""
+    arguments = build_arguments(full_refresh=config.full_refresh)
+    yield from dbt.cli([*arguments, *WITHOUT_UNIT_TESTS], context=context).stream().fetch_row_counts()
+
+
+@dagster_dbt.dbt_assets(
+    name="prediction_marts",
+    manifest=PROJECT.manifest_path,
+    project=PROJECT,
+    select=f"tag:{PREDICTIONS_TAG}",
+    dagster_dbt_translator=WarehouseTranslator(),
+)
+def prediction_marts(context: dg.AssetExecutionContext, dbt: WarehouseDbt) -> Iterator[Any]:
+    """Predictions and the two marts that join them to the machines."""
+    arguments = [*build_arguments(), *WITHOUT_UNIT_TESTS]
+    yield from dbt.cli(arguments, context=context).stream().fetch_row_counts()
+
+
+@dg.asset(
+    key=["warehouse", "docs"],
+    deps=[*warehouse_models.keys, *prediction_marts.keys],
+    group_name="warehouse_docs",
+    owners=["team:analytics-engineering"],
+    kinds={"dbt"},
+)
+def warehouse_docs(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """The dbt docs site: every model with its grain, columns, tests, lineage and consumers."""
+    environment = Environment()
+    page = generate_docs(environment.database_url, environment.state_dir)
+    return dg.MaterializeResult(
+        metadata={"path": dg.MetadataValue.path(str(page)), "size_kb": page.stat().st_size / 1024}
+    )
