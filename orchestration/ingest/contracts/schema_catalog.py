@@ -126,7 +126,6 @@ class SchemaCatalog:
         return PinnedSchema(schema_id, topic, int(use.version), json.loads(schema.schema_str))
 
     def _ask(self, what: str, call: "Callable[[SchemaRegistryClient], Any]") -> Any:
-        import httpx
         from confluent_kafka.schema_registry import SchemaRegistryClient
         from confluent_kafka.schema_registry.error import SchemaRegistryError
 
@@ -138,10 +137,6 @@ class SchemaCatalog:
             )
         try:
             return call(self._client)
-        except httpx.TransportError as error:
-            raise SchemaRegistryUnavailableError(
-                f"the schema registry at {where} did not answer while asked to {what}: {error!r}"
-            ) from error
         except SchemaRegistryError as error:
             if error.http_status_code == NOT_FOUND:
                 raise UnknownSchemaIdError(
@@ -152,6 +147,12 @@ class SchemaCatalog:
                     f"the schema registry at {where} failed to {what}: {error}"
                 ) from error
             raise ContractError(f"the schema registry at {where} refused to {what}: {error}") from error
+        except Exception as error:
+            # The client lets its HTTP library's errors through, and which library that is depends on what
+            # is installed. Waiting is always safe here, giving a message up is not.
+            raise SchemaRegistryUnavailableError(
+                f"the schema registry at {where} did not answer while asked to {what}: {error!r}"
+            ) from error
 
 
 def _spans(schemas: Mapping[int, PinnedSchema]) -> str:
