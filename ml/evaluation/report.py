@@ -1,0 +1,166 @@
+"""The evaluation of one model on pooled out-of-fold rows, with the naive rules beside it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ml.evaluation.events import EventScore, ObservedHours, observe, score_events
+from ml.evaluation.intervals import Estimate, by_machine, wilson
+from ml.evaluation.probability import (
+    CalibrationBin,
+    average_precision,
+    brier_skill,
+    calibration_bins,
+    expected_calibration_error,
+)
+
+# Over all rows the healthy hours hide a bad calibration of the few that matter.
+RISKY = 0.1
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Predictions of rows by models that saw neither their machines nor their period.
+
+    Attributes:
+        keys: `equipment_id`, `hour_at`, sorted by both.
+        probability: Calibrated, shape (rows,).
+        is_alert: By the threshold that each fold chose on its own training rows, shape (rows,).
+        is_failure: Labels, shape (rows,).
+        has_recent_error: Whether the machine reported an error in the last 24 h, shape (rows,).
+        failures: `equipment_id`, `failure_at` of all failures known.
+        horizon: How far ahead a failure counts.
+    """
+
+    keys: pl.DataFrame
+    probability: np.ndarray
+    is_alert: np.ndarray
+    is_failure: np.ndarray
+    has_recent_error: np.ndarray
+    failures: pl.DataFrame
+    horizon: timedelta
+
+
+@dataclass(frozen=True)
+class RuleScore:
+    """One alert rule: its event counts with intervals."""
+
+    events: EventScore
+    recall: Estimate
+    precision: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers for metrics and cards."""
+        return {
+            "failures": self.events.failures,
+            "recalled": self.events.recalled,
+            "alert_events": self.events.alert_events,
+            "right_alert_events": self.events.right_alert_events,
+            "event_recall": self.recall.value,
+            "event_precision": self.precision.value,
+            "event_f1": self.events.f_score(),
+            "false_alarms_per_machine_month": self.events.false_alarms_per_machine_month,
+        }
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """Everything that a model card and the promotion gate read.
+
+    Attributes:
+        horizon_hours: Horizon.
+        rows: Out-of-fold rows.
+        machines: Machines among them.
+        base_rate: Share of positive rows.
+        model: The model's alerts.
+        baselines: `all_negative`, `all_positive`, `error_24h`.
+        average_precision: Area under the precision-recall curve.
+        brier_skill: Against always saying the rows' base rate.
+        ece: Expected calibration error over all rows.
+        ece_risky: The same over rows with a probability above 0.1.
+        risky_rows: How many those are.
+        bins: Reliability diagram.
+    """
+
+    horizon_hours: int
+    rows: int
+    machines: int
+    base_rate: float
+    model: RuleScore
+    baselines: Mapping[str, RuleScore]
+    average_precision: Estimate
+    brier_skill: Estimate
+    ece: float
+    ece_risky: float
+    risky_rows: int
+    bins: tuple[CalibrationBin, ...]
+
+    def metrics(self) -> dict[str, float]:
+        """Flat names and finite values, as they are logged; what is undefined is left out."""
+        model = self.model
+        found: dict[str, float] = {
+            "event_recall": model.recall.value,
+            "event_recall_low": model.recall.low,
+            "event_precision": model.precision.value,
+            "event_precision_low": model.precision.low,
+            "event_f1": model.events.f_score(),
+            "failures": model.events.failures,
+            "alert_events": model.events.alert_events,
+            "false_alarms_per_machine_month": model.events.false_alarms_per_machine_month,
+            "average_precision": self.average_precision.value,
+            "average_precision_low": self.average_precision.low,
+            "brier_skill": self.brier_skill.value,
+            "brier_skill_low": self.brier_skill.low,
+            "ece": self.ece,
+            "ece_risky": self.ece_risky,
+            "base_rate": self.base_rate,
+            "rows": self.rows,
+        }
+        for name, rule in self.baselines.items():
+            found[f"{name}_event_recall"] = rule.recall.value
+            found[f"{name}_event_precision"] = rule.precision.value
+            found[f"{name}_event_f1"] = rule.events.f_score()
+        return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+
+def evaluate(found: OutOfFold) -> EvaluationReport:
+    """Score pooled out-of-fold predictions and the rules that need no model."""
+    observed = observe(found.keys, found.failures, found.horizon)
+    rows = len(found.is_failure)
+    rules = {
+        "all_negative": np.zeros(rows, dtype=bool),
+        "all_positive": np.ones(rows, dtype=bool),
+        "error_24h": found.has_recent_error,
+    }
+    risky = found.probability > RISKY
+    return EvaluationReport(
+        horizon_hours=int(found.horizon / timedelta(hours=1)),
+        rows=rows,
+        machines=observed.machine_count,
+        base_rate=float(found.is_failure.mean()),
+        model=_score(observed, found.is_alert),
+        baselines={name: _score(observed, is_alert) for name, is_alert in rules.items()},
+        average_precision=by_machine(
+            lambda weight: average_precision(found.probability, found.is_failure, weight), observed.machine
+        ),
+        brier_skill=by_machine(
+            lambda weight: brier_skill(found.probability, found.is_failure, weight), observed.machine
+        ),
+        ece=expected_calibration_error(found.probability, found.is_failure),
+        ece_risky=expected_calibration_error(found.probability[risky], found.is_failure[risky]),
+        risky_rows=int(risky.sum()),
+        bins=tuple(calibration_bins(found.probability, found.is_failure)),
+    )
+
+
+def _score(observed: ObservedHours, is_alert: np.ndarray) -> RuleScore:
+    events = score_events(observed, is_alert)
+    return RuleScore(
+        events=events,
+        recall=wilson(events.recalled, events.failures),
+        precision=wilson(events.right_alert_events, events.alert_events),
+    )
