@@ -1,6 +1,8 @@
 """Kafka's jars: a committed list of coordinates and checksums, fetched in parallel once.
 
 The list was resolved with jgo (pure Python, no Maven needed); jgo also knows the registry's address.
+slf4j-simple, without which the broker logs nothing, was added by hand: resolved together with it, the
+client library falls back to an older version.
 Run `python -m deployment.embedded.jars` to fetch and check them.
 """
 

@@ -48,7 +48,11 @@ def server_properties(data_dir: Path, port: int, controller_port: int) -> dict[s
         "log.retention.hours": "168",
         "message.max.bytes": str(MAX_MESSAGE_BYTES),
         "replica.fetch.max.bytes": str(MAX_MESSAGE_BYTES),
-        "controlled.shutdown.enable": "false",
+        # A broker that comes back is refused until the session of its former life is over: 9 s by
+        # default. An orderly stop hands the session back; these two are for a killed one.
+        "controlled.shutdown.enable": "true",
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
     }
 
 
@@ -59,6 +63,9 @@ def java_command(
     return (
         java_binary(), f"-Xmx{heap}", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4",
         "-Djava.awt.headless=true", "--enable-native-access=ALL-UNNAMED",
+        "--sun-misc-unsafe-memory-access=allow",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
         "-cp", f"{jars_dir}/*", main_class, *arguments,
     )  # fmt: skip
 
