@@ -5,22 +5,19 @@ Add a verb here when people need one about contracts. Avoid logic: `orchestratio
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
 from orchestration.environment import PROJECT_ROOT
-from orchestration.ingest.contracts.load import load_contracts
-from orchestration.ingest.contracts.model import ContractError, ContractField, TopicContract
-from orchestration.ingest.contracts.schema_ids import PinnedSchema, pinned_schemas
-from orchestration.ingest.contracts.sync import CONTRACTS_PATH, derived_files, stale_files
-from orchestration.ingest.contracts.sync import sync as write_derived_files
+
+if TYPE_CHECKING:  # the contracts bring pyarrow, half a second that `opsgraph --help` does not need
+    from orchestration.ingest.contracts import ContractError, ContractField, PinnedSchema, TopicContract
 
 app = typer.Typer(help="Contracts of the topics, and everything derived from them.", no_args_is_help=True)
 console = Console()
-FOLDER = PROJECT_ROOT / CONTRACTS_PATH
 
 
 def register(parent: typer.Typer) -> None:
@@ -38,6 +35,10 @@ def sync(
 
     Example: `opsgraph contracts sync`, and in CI `opsgraph contracts sync --check`
     """
+    from orchestration.ingest.contracts import ContractError
+    from orchestration.ingest.contracts.sync import stale_files
+    from orchestration.ingest.contracts.sync import sync as write_derived_files
+
     try:
         changed = stale_files(PROJECT_ROOT) if check else write_derived_files(PROJECT_ROOT)
     except ContractError as error:
@@ -61,9 +62,12 @@ def lint() -> None:
 
     Example: `opsgraph contracts lint`
     """
+    from orchestration.ingest.contracts import ContractError, load_contracts
+    from orchestration.ingest.contracts.sync import derived_files
+
     try:
         derived_files(PROJECT_ROOT)
-        contracts = load_contracts(FOLDER)
+        contracts = load_contracts()
     except ContractError as error:
         raise _failure(error) from error
     fields = sum(len(contract.fields) for contract in contracts.values())
@@ -76,9 +80,11 @@ def show(topic: Annotated[str | None, typer.Argument(help="Topic; all when left 
 
     Example: `opsgraph contracts show equipment-sensors`
     """
+    from orchestration.ingest.contracts import ContractError, load_contracts, pinned_schemas
+
     try:
-        contracts = load_contracts(FOLDER)
-        pinned = pinned_schemas(FOLDER)
+        contracts = load_contracts()
+        pinned = pinned_schemas()
     except ContractError as error:
         raise _failure(error) from error
     if topic is None:
@@ -90,7 +96,7 @@ def show(topic: Annotated[str | None, typer.Argument(help="Topic; all when left 
         raise typer.Exit(1)
 
 
-def _overview(contracts: Mapping[str, TopicContract], pinned: Iterable[PinnedSchema]) -> Table:
+def _overview(contracts: Mapping[str, "TopicContract"], pinned: Iterable["PinnedSchema"]) -> Table:
     topic = Column("topic", no_wrap=True)
     table = Table(topic, "format", "direction", "parts", "message key", "fields", "schema ids")
     for contract in contracts.values():
@@ -107,7 +113,7 @@ def _overview(contracts: Mapping[str, TopicContract], pinned: Iterable[PinnedSch
     return table
 
 
-def _fields(contract: TopicContract) -> Table:
+def _fields(contract: "TopicContract") -> Table:
     table = Table(
         Column("field", no_wrap=True), "type", "valid", "unit", "marks", Column("description", ratio=1),
         title=f"{contract.topic} {contract.version}: {contract.grain}; on violation {contract.on_violation}",
@@ -131,7 +137,7 @@ def _fields(contract: TopicContract) -> Table:
     return table
 
 
-def _valid(field: ContractField) -> str:
+def _valid(field: "ContractField") -> str:
     if field.enum:
         return " | ".join(field.enum)
     bounds = [
@@ -141,7 +147,7 @@ def _valid(field: ContractField) -> str:
     return " … ".join(bounds) if any(bounds) else ""
 
 
-def _failure(error: ContractError) -> typer.Exit:
+def _failure(error: "ContractError") -> typer.Exit:
     for line in str(error).splitlines():
         console.print(f"[red]✗[/red] {line}", highlight=False, soft_wrap=True)
     console.print("Nothing was written.")
