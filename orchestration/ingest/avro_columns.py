@@ -1,0 +1,141 @@
+"""Reads many Avro datums of one schema at once, as columns.
+
+The datums become one block of an Avro object container, which polars reads without a Python object
+per message. Add Avro types here when polars reads them and their size can be told from the value.
+Avoid schema ids and contracts: `decode` knows those.
+
+Source of the formats: Apache Avro 1.12 specification, "Object Container Files" and "Binary Encoding".
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+
+SYNC_MARKER = b"opsgraph-landing"  # 16 bytes; the block is never searched for it
+VARINT_BITS = 7
+
+
+class ShiftedBoundaryError(ValueError):
+    """The datums decode as a whole, but not each within its own bytes."""
+
+
+class AvroColumns:
+    """Reader of the datums of one writer schema."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        """Prepare the container's header and the size expression.
+
+        Args:
+            schema: A record of fields that `is_supported` accepts.
+        """
+        text = json.dumps(schema).encode()
+        self._header = b"".join(
+            [
+                b"Obj\x01", _long(2),
+                _bytes(b"avro.schema"), _bytes(text),
+                _bytes(b"avro.codec"), _bytes(b"null"),
+                b"\x00", SYNC_MARKER,
+            ]
+        )  # fmt: skip
+        fields = cast("list[dict[str, Any]]", schema["fields"])
+        self._size = pl.sum_horizontal([_field_size(field) for field in fields])
+
+    def read(self, datums: Sequence[bytes]) -> pl.DataFrame:
+        """Decode datums into a frame with a row each, in order.
+
+        Raises:
+            ShiftedBoundaryError: At least one datum is longer or shorter than its values need. Without
+                this check a message whose bytes run into the next one would be accepted silently.
+            Exception: Whatever polars raises for bytes that are no datum of the schema.
+        """
+        body = b"".join(datums)
+        container = b"".join([self._header, _long(len(datums)), _long(len(body)), body, SYNC_MARKER])
+        try:
+            frame = pl.read_avro(io.BytesIO(container))
+        except pl.exceptions.PanicException as panic:  # a BaseException, which would end the thread
+            raise ShiftedBoundaryError(str(panic)) from None
+        if frame.height != len(datums):
+            raise ShiftedBoundaryError(f"{len(datums)} datums gave {frame.height} rows")
+        sizes = np.fromiter(map(len, datums), np.int64, len(datums))
+        needed = frame.select(self._size).to_series().to_numpy()
+        if not np.array_equal(sizes, needed):
+            first = int(np.flatnonzero(sizes != needed)[0])
+            raise ShiftedBoundaryError(
+                f"datum {first} has {sizes[first]} bytes, its values need {needed[first]}"
+            )
+        return frame
+
+
+def is_supported(schema: dict[str, Any]) -> bool:
+    """Whether every field is a plain value that polars reads, or a union of null and one."""
+    if schema.get("type") != "record":
+        return False
+    return all(_primitive(field["type"]) is not None for field in schema["fields"])
+
+
+_PRIMITIVES = {"boolean", "int", "long", "float", "double", "string"}
+_LOGICAL = {"timestamp-micros": "long", "timestamp-millis": "long"}
+
+
+def _primitive(kind: Any) -> str | None:
+    """Primitive type behind a field's type; None where the columnar path does not take it."""
+    if isinstance(kind, list):
+        # polars reads only unions whose first branch is null in the position that it expects.
+        return _primitive(kind[1]) if len(kind) == 2 and kind[0] == "null" else None
+    if isinstance(kind, dict):
+        logical, base = kind.get("logicalType"), kind.get("type")
+        if logical is None:
+            return _primitive(base)
+        return base if _LOGICAL.get(logical) == base else None
+    return kind if kind in _PRIMITIVES else None
+
+
+def _field_size(field: dict[str, Any]) -> pl.Expr:
+    """Bytes that a value takes in Avro's binary encoding."""
+    column = pl.col(field["name"])
+    match _primitive(field["type"]):
+        case "double":
+            size = pl.lit(8, pl.Int64)
+        case "float":
+            size = pl.lit(4, pl.Int64)
+        case "boolean":
+            size = pl.lit(1, pl.Int64)
+        case "string":
+            length = column.str.len_bytes().cast(pl.Int64)
+            size = length + _varint_size(length, groups=5)
+        case "int":
+            size = _zigzag_size(column.cast(pl.Int64), groups=5)
+        case _:
+            size = _zigzag_size(column.to_physical(), groups=10)
+    if isinstance(field["type"], list):  # one byte says which branch of the union follows
+        return 1 + pl.when(column.is_null()).then(0).otherwise(size)
+    return size
+
+
+def _zigzag_size(value: pl.Expr, groups: int) -> pl.Expr:
+    """Bytes of a signed number: zigzag maps n and ~n to neighbors, so the larger of both counts."""
+    return _varint_size(pl.when(value < 0).then(-1 - value).otherwise(value), groups)
+
+
+def _varint_size(magnitude: pl.Expr, groups: int) -> pl.Expr:
+    """Bytes of a number ≥ 0 after zigzag: one per 7 bits, the first of which carries the sign."""
+    limits = [pl.lit(1 << (VARINT_BITS * group - 1), pl.Int64) for group in range(1, groups)]
+    return 1 + pl.sum_horizontal([(magnitude >= limit).cast(pl.Int64) for limit in limits])
+
+
+def _long(number: int) -> bytes:
+    """A count ≥ 0 in Avro's zigzag varint."""
+    remaining, encoded = number << 1, bytearray()
+    while remaining >= 1 << VARINT_BITS:
+        encoded.append(remaining & 0x7F | 0x80)
+        remaining >>= VARINT_BITS
+    encoded.append(remaining)
+    return bytes(encoded)
+
+
+def _bytes(value: bytes) -> bytes:
+    return _long(len(value)) + value

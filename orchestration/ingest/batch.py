@@ -1,0 +1,251 @@
+"""One batch: a chunk of messages made into what the sinks write in one transaction.
+
+Add a step between message and row here. Avoid I/O: a batch is prepared from bytes alone (the token
+keys aside).
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from confluent_kafka import Message
+
+from orchestration.ingest.consume import Chunk
+from orchestration.ingest.contracts import TopicContract, arrow_schema
+from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
+from orchestration.ingest.decode import INDEX, Refusal, make_decoder
+from orchestration.ingest.ledger import Counts
+from orchestration.ingest.offsets import PartitionId, Range
+from orchestration.ingest.pii import PiiVault, Subject
+from orchestration.ingest.rules import FUTURE_TOLERANCE, KNOWN_AT, Rules
+
+KNOWN_AT_HEADER = "known_at"
+MICROSECOND = timedelta(microseconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NO_HEADER, BAD_HEADER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+Headers = Sequence[tuple[str, bytes | str | None]]
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A refused message with its original bytes and the reason."""
+
+    offset: int
+    key: bytes | None
+    payload: bytes | None
+    headers: Headers
+    error_class: str
+    error_message: str
+    schema_id: int | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one ledger row stands for.
+
+    Attributes:
+        contract: Contract of the topic.
+        partition: Where the messages come from.
+        batch_id: Id of the ledger row.
+        offsets: Range that is accounted for.
+        landed_at: When; one instant per batch.
+        rows: The raw rows, in `arrow_schema(contract)`.
+        counts: Terms of the ledger row.
+        dead_letters: The refused messages.
+        watermarks: Highest event time per tenant.
+        subjects: Personal values that were replaced by tokens.
+        payload_bytes: Bytes of the payloads.
+    """
+
+    contract: TopicContract
+    partition: PartitionId
+    batch_id: int
+    offsets: Range
+    landed_at: datetime
+    rows: pa.RecordBatch
+    counts: Counts
+    dead_letters: Sequence[DeadLetter] = ()
+    watermarks: dict[str, datetime] = field(default_factory=dict)
+    subjects: Sequence[Subject] = ()
+    payload_bytes: int = 0
+
+
+class BatchBuilder:
+    """Prepares the batches of one topic."""
+
+    def __init__(self, contract: TopicContract, catalog: SchemaCatalog, vault: PiiVault) -> None:
+        """Compile what the contract asks for."""
+        self.contract = contract
+        self._decoder = make_decoder(contract, catalog)
+        self._rules = Rules(contract)
+        self._schema = arrow_schema(contract)
+        self._vault = vault if any(item.is_pii for item in contract.fields) else None
+
+    def build(self, chunk: Chunk, batch_id: int, landed_at: datetime) -> Batch:
+        """Decode, judge and lay out a chunk.
+
+        Args:
+            chunk: Messages and the range that they stand for.
+            batch_id: Id that its rows and its ledger row get.
+            landed_at: Landing time of every row; also the known time of messages without the header.
+        """
+        messages = chunk.messages
+        landed_us = (landed_at - EPOCH) // MICROSECOND
+        offsets = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
+        known_us = _known_at(messages)
+        known_us[known_us == NO_HEADER] = landed_us
+        latest_us = landed_us + FUTURE_TOLERANCE // MICROSECOND
+        is_usable = known_us <= latest_us  # BAD_HEADER is beyond every instant
+        has_payload = np.fromiter(map(bool, chunk.payloads), np.bool_, len(messages))
+        live = np.flatnonzero(is_usable & has_payload)
+        refusals = [_known_at_refusal(messages[i], int(i)) for i in np.flatnonzero(~is_usable & has_payload)]
+        tombstones = int((~has_payload).sum())
+        if len(live):
+            judged, refused, discarded_values = self._rows(chunk, live, known_us)
+            refusals += [
+                Refusal(int(live[r.index]), r.error_class, r.message, r.schema_id, r.is_discarded)
+                for r in refused
+            ]
+        else:
+            judged, discarded_values = None, 0
+        subjects: list[Subject] = []
+        if judged is not None and self._vault:
+            judged, subjects = self._vault.replace(self.contract, judged)
+        rows = self._layout(chunk, judged, live, offsets, known_us, batch_id, landed_us)
+        discarded = sum(item.is_discarded for item in refusals)
+        dead = sorted((item for item in refusals if not item.is_discarded), key=lambda item: item.index)
+        return Batch(
+            contract=self.contract,
+            partition=chunk.partition,
+            batch_id=batch_id,
+            offsets=Range(chunk.lo, chunk.hi),
+            landed_at=landed_at,
+            rows=rows,
+            counts=Counts(
+                landed=rows.num_rows,
+                dead_lettered=len(dead),
+                discarded=discarded,
+                tombstones=tombstones,
+                absent=chunk.hi - chunk.lo - len(messages),
+                discarded_values=discarded_values,
+            ),
+            dead_letters=[_dead_letter(messages[item.index], item) for item in dead],
+            watermarks=self._watermarks(judged),
+            subjects=subjects,
+            payload_bytes=sum(map(len, filter(None, chunk.payloads))),
+        )
+
+    def _rows(
+        self, chunk: Chunk, live: np.ndarray, known_us: np.ndarray
+    ) -> tuple[pl.DataFrame, list[Refusal], int]:
+        payloads: Any = chunk.payloads
+        if len(live) < len(payloads):
+            payloads = [payloads[i] for i in live]
+        decoded = self._decoder.decode(payloads)
+        index = decoded.frame[INDEX].to_numpy()
+        known = pl.Series(KNOWN_AT, known_us[live[index]]).cast(pl.Datetime("us", "UTC"))
+        judged = self._rules.judge(decoded.frame.with_columns(known))
+        return (
+            judged.frame,
+            decoded.refusals + judged.refusals,
+            decoded.discarded_values + judged.discarded_values,
+        )
+
+    def _layout(
+        self,
+        chunk: Chunk,
+        frame: pl.DataFrame | None,
+        live: np.ndarray,
+        offsets: np.ndarray,
+        known_us: np.ndarray,
+        batch_id: int,
+        landed_us: int,
+    ) -> pa.RecordBatch:
+        """Put the system columns before the contract's fields."""
+        if frame is None or not frame.height:
+            return pa.RecordBatch.from_pylist([], schema=self._schema)
+        index, count = live[frame[INDEX].to_numpy()], frame.height
+        system = {
+            "batch_id": pa.array(np.full(count, batch_id, np.int64)),
+            "topic_id": _repeated(chunk.partition.topic_id, count),
+            "kafka_partition": pa.array(np.full(count, chunk.partition.partition, np.int32)),
+            "kafka_offset": pa.array(offsets[index]),
+            "known_at": pa.array(known_us[index], pa.timestamp("us", "UTC")),
+            "landed_at": pa.array(np.full(count, landed_us, np.int64), pa.timestamp("us", "UTC")),
+        }
+        fields = frame.rechunk().to_arrow()
+        columns = [
+            system[column.name] if column.name in system else _column(fields, column)
+            for column in self._schema
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
+
+    def _watermarks(self, frame: pl.DataFrame | None) -> dict[str, datetime]:
+        if frame is None or not frame.height:
+            return {}
+        highest = frame.group_by("tenant_id").agg(pl.col(self.contract.event_time_field).max())
+        return dict(highest.iter_rows())
+
+
+def _column(table: pa.Table, column: pa.Field) -> pa.Array:
+    array = table.column(column.name).combine_chunks()
+    return array if array.type == column.type else array.cast(column.type)
+
+
+def _repeated(topic_id: uuid.UUID, count: int) -> pa.Array:
+    values = pa.py_buffer(topic_id.bytes * count)
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), count, [None, values])
+
+
+def _known_at(messages: Sequence[Message]) -> np.ndarray:
+    """Known time of each message in microseconds since 1970: its header's, NO_HEADER or BAD_HEADER."""
+    all_headers: list[Any] = list(map(Message.headers, messages))
+    known = np.full(len(messages), NO_HEADER, np.int64)
+    if not any(all_headers):
+        return known
+    parsed: dict[bytes | str | None, int] = {}
+    for index, headers in enumerate(all_headers):
+        for name, value in headers or ():
+            if name == KNOWN_AT_HEADER:
+                if value not in parsed:
+                    parsed[value] = _instant_us(value)
+                known[index] = parsed[value]
+                break
+    return known
+
+
+def _instant_us(value: bytes | str | None) -> int:
+    try:
+        text = value.decode("ascii") if isinstance(value, bytes) else str(value)
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return BAD_HEADER
+    return BAD_HEADER if instant.tzinfo is None else (instant - EPOCH) // MICROSECOND
+
+
+def _known_at_refusal(message: Message, index: int) -> Refusal:
+    value: Any = next(item for name, item in message.headers() or () if name == KNOWN_AT_HEADER)
+    if _instant_us(value) == BAD_HEADER:
+        text = f"header {KNOWN_AT_HEADER} is {value!r:.80}; it must be ISO 8601 text with a time zone"
+        return Refusal(index, "BadKnownAt", text)
+    text = f"header {KNOWN_AT_HEADER} is {value!r:.80}, more than a day after the message was landed"
+    return Refusal(index, "KnownAtInFuture", text)
+
+
+def _dead_letter(message: Message, refusal: Refusal) -> DeadLetter:
+    key: Any = message.key()
+    headers: Any = message.headers() or ()
+    return DeadLetter(
+        offset=int(message.offset() or 0),
+        key=key.encode() if isinstance(key, str) else key,
+        payload=message.value(),
+        headers=headers,
+        error_class=refusal.error_class,
+        error_message=refusal.message.replace("\x00", "\\0"),
+        schema_id=refusal.schema_id,
+    )

@@ -1,0 +1,224 @@
+"""Reads offset ranges from Kafka as chunks: the messages of one partition and the range they stand for.
+
+Add here what concerns fetching. Avoid payloads: `batch` decodes them. A chunk's range begins where the
+partition's last one ended, so offsets without a message (compaction, transaction markers, aborted
+transactions) lie inside a range and are counted as absent.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from orchestration.ingest.offsets import LandingError, PartitionId, Range
+
+CONSUME_MESSAGES = 10_000
+FETCH_QUEUE_KIB = 64 * 1024  # what librdkafka reads ahead; bounds the lander's memory whatever the lag
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Messages of one partition with the offset range that they stand for.
+
+    Attributes:
+        partition: Where they come from.
+        lo: First offset of the range.
+        hi: Offset after the range.
+        messages: The messages within it, in offset order; fewer than `hi - lo` where offsets are absent.
+        payloads: Payload of each message; None or empty for a tombstone.
+    """
+
+    partition: PartitionId
+    lo: int
+    hi: int
+    messages: list[Message]
+    payloads: list[bytes | None]
+
+
+def consumer_settings(bootstrap_servers: str) -> dict[str, str | int | bool]:
+    """Settings of librdkafka for reading by assignment."""
+    return {
+        "bootstrap.servers": bootstrap_servers,
+        "group.id": "opsgraph-landing",  # the client asks for one; nothing is committed under it
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "error",  # an offset that is gone must be accounted for, not skipped
+        "isolation.level": "read_committed",
+        "queued.max.messages.kbytes": FETCH_QUEUE_KIB,
+        "queued.min.messages": 100_000,
+        "fetch.wait.max.ms": 50,
+        "fetch.message.max.bytes": 2 * 1024 * 1024,
+        "fetch.max.bytes": 32 * 1024 * 1024,
+        "check.crcs": False,
+    }
+
+
+@dataclass
+class _Progress:
+    """Reading position of one partition."""
+
+    partition: PartitionId
+    next_lo: int
+    seen: int
+    target: int | None
+    messages: list[Message] = field(default_factory=list)
+    payloads: list[bytes | None] = field(default_factory=list)
+    bytes: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        return self.target is not None and self.seen >= self.target
+
+    def take(self) -> Chunk:
+        chunk = Chunk(self.partition, self.next_lo, self.seen, self.messages, self.payloads)
+        self.next_lo, self.messages, self.payloads, self.bytes = self.seen, [], [], 0
+        return chunk
+
+
+class RangeReader:
+    """Reads assigned ranges and hands out chunks of bounded size."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        ranges: Mapping[PartitionId, Range],
+        is_bounded: bool,
+        batch_messages: int,
+        batch_bytes: int,
+        window_s: float,
+    ) -> None:
+        """Assign the ranges and start fetching.
+
+        Args:
+            bootstrap_servers: `host:port,…` of Kafka.
+            ranges: Range of each partition; where reading is not bounded only `lo` counts.
+            is_bounded: Whether reading ends at each range's `hi`.
+            batch_messages: Messages per chunk, at least one consume call's overshoot aside.
+            batch_bytes: Payload bytes after which a chunk is handed out early.
+            window_s: Seconds that a message waits for company at most.
+        """
+        self._progress = {
+            (item.topic, item.partition): _Progress(item, span.lo, span.lo, span.hi if is_bounded else None)
+            for item, span in ranges.items()
+            if len(span) or not is_bounded
+        }
+        self._is_single_topic = len({topic for topic, _ in self._progress}) == 1
+        self._batch_messages, self._batch_bytes, self._window_s = batch_messages, batch_bytes, window_s
+        self._window_start: float | None = None
+        self._consumer: Consumer | None = None
+        if self._progress:
+            self._consumer = Consumer(consumer_settings(bootstrap_servers))
+            self._consumer.assign(
+                [TopicPartition(*place, progress.next_lo) for place, progress in self._progress.items()]
+            )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every bounded range was read to its end."""
+        return all(progress.is_finished for progress in self._progress.values())
+
+    def read(self) -> list[Chunk]:
+        """Fetch once and return the chunks that are due; empty while the window is open.
+
+        Raises:
+            KafkaException: The broker can't be read from now.
+            LandingError: An assigned offset no longer exists.
+        """
+        if self._consumer is None:
+            return []
+        timeout = min(self._window_s, 0.05) if self._window_s else 0.05
+        messages = self._consumer.consume(CONSUME_MESSAGES, timeout)
+        if messages:
+            self._distribute(messages)
+        return self._due()
+
+    def close(self) -> None:
+        """Let the fetched messages go and disconnect."""
+        if self._consumer is not None:
+            self._consumer.close()
+
+    def _distribute(self, messages: list[Message]) -> None:
+        if any(map(Message.error, messages)):
+            good: list[Message] = []
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    good.append(message)
+                    continue
+                # Messages before an end-of-partition event must be placed before its offset is.
+                self._place_runs(good)
+                good = []
+                self._handle(message, error)
+            self._place_runs(good)
+        else:
+            self._place_runs(messages)
+
+    def _place_runs(self, messages: list[Message]) -> None:
+        """Messages of one partition come in long runs: cut at the borders, not message by message."""
+        if not messages:
+            return
+        places: list[Any] = list(map(Message.partition, messages))
+        if not self._is_single_topic:
+            places = list(zip(map(Message.topic, messages), places, strict=True))
+        start = 0
+        for _, run in groupby(places):
+            stop = start + len(list(run))
+            first = messages[start]
+            progress = self._progress[str(first.topic()), int(first.partition() or 0)]
+            self._append(progress, messages[start:stop])
+            start = stop
+
+    def _append(self, progress: _Progress, run: list[Message]) -> None:
+        target = progress.target
+        if target is not None and int(run[-1].offset() or 0) >= target:
+            run = [message for message in run if int(message.offset() or 0) < target]
+            progress.seen = target  # a later offset proves that everything before the target was read
+        elif run:
+            progress.seen = int(run[-1].offset() or 0) + 1
+        payloads = [message.value() for message in run]
+        progress.messages += run
+        progress.payloads += payloads
+        progress.bytes += sum(map(len, filter(None, payloads)))
+        if self._window_start is None:
+            self._window_start = time.monotonic()
+
+    def _handle(self, message: Message, error: KafkaError) -> None:
+        place = (str(message.topic()), int(message.partition() or 0))
+        if error.code() == KafkaError._PARTITION_EOF:
+            progress, end = self._progress[place], int(message.offset() or 0)
+            # Offsets up to here that gave no message are transaction markers or compacted away.
+            progress.seen = max(progress.seen, end if progress.target is None else min(end, progress.target))
+            if progress.seen > progress.next_lo and self._window_start is None:
+                self._window_start = time.monotonic()
+            return
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            raise LandingError(
+                f"{place[0]}[{place[1]}]: offset {self._progress[place].seen} is no longer on the broker "
+                f"({error.str()}): retention moved on, or the topic was recreated. Landing starts again from "
+                "the ledger's position and the broker's first offset, and names what is lost."
+            )
+        raise KafkaException(error)
+
+    def _due(self) -> list[Chunk]:
+        waiting = [item for item in self._progress.values() if item.seen > item.next_lo]
+        if not waiting:
+            return []
+        started = self._window_start or 0.0
+        if time.monotonic() - started >= self._window_s or self.is_finished:
+            due = waiting
+        else:
+            due = [
+                item
+                for item in waiting
+                if len(item.messages) >= self._batch_messages
+                or item.bytes >= self._batch_bytes
+                or item.is_finished
+            ]
+        chunks = [item.take() for item in due]
+        if len(chunks) == len(waiting):
+            self._window_start = None
+        return chunks

@@ -1,0 +1,192 @@
+"""The Iceberg lake: its tables, and how far each one has come.
+
+A snapshot's summary says which offsets the table has reached; that alone is the lake's position. Add
+table properties here. Avoid files: `lake_writer` writes them.
+"""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from orchestration.ingest.contracts import TopicContract, arrow_schema
+
+if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+
+CATALOG = "opsgraph"
+NAMESPACE = "bronze"
+OFFSETS = "opsgraph.offsets"
+REPLAYS = "opsgraph.replays"
+DAY_FIELD_ID = 1000  # Iceberg numbers partition fields from here
+
+PartitionKey = tuple[uuid.UUID, int]
+
+
+@dataclass(frozen=True)
+class LakePosition:
+    """What a lake table holds.
+
+    Attributes:
+        offsets: Next offset of each (topic id, partition).
+        replays: Highest batch id among the transfers (replayed dead letters) that it holds.
+    """
+
+    offsets: Mapping[PartitionKey, int] = field(default_factory=dict)
+    replays: int = 0
+
+    def properties(self) -> dict[str, str]:
+        """The position as properties of a snapshot."""
+        nested: dict[str, dict[str, int]] = {}
+        for (topic_id, partition), offset in sorted(self.offsets.items()):
+            nested.setdefault(str(topic_id), {})[str(partition)] = offset
+        return {OFFSETS: json.dumps(nested), REPLAYS: str(self.replays)}
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str]) -> "LakePosition":
+        """Undo `properties`."""
+        nested: dict[str, dict[str, int]] = json.loads(properties[OFFSETS])
+        offsets = {
+            (uuid.UUID(topic_id), int(partition)): offset
+            for topic_id, partitions in nested.items()
+            for partition, offset in partitions.items()
+        }
+        return cls(offsets, int(properties.get(REPLAYS, "0")))
+
+
+def warehouse_url(lake_url: str) -> str:
+    """The warehouse root as a URL: a plain folder becomes `file://…`."""
+    return lake_url if "://" in lake_url else f"file://{Path(lake_url).absolute()}"
+
+
+class Lake:
+    """The catalog of the lake."""
+
+    def __init__(self, lake_url: str, catalog_uri: str) -> None:
+        """Open the catalog; its tables in the database are made on first use.
+
+        Args:
+            lake_url: Warehouse root: a folder, `file://…` or `s3://bucket/prefix`.
+            catalog_uri: SQLAlchemy URL of the catalog's database.
+        """
+        from pyiceberg.catalog.sql import SqlCatalog
+
+        url = warehouse_url(lake_url)
+        if url.startswith("file://"):
+            Path(url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
+        self._catalog: SqlCatalog = SqlCatalog(CATALOG, uri=catalog_uri, warehouse=url)
+
+    def table(self, contract: TopicContract) -> "Table":
+        """The table of a topic, made or widened to what the contract says."""
+        from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+
+        name = (NAMESPACE, contract.table)
+        try:
+            table = self._catalog.load_table(name)
+        except NoSuchTableError:
+            self._catalog.create_namespace_if_not_exists(NAMESPACE)
+            try:
+                table = self._create(name, contract)
+            except TableAlreadyExistsError:  # another lander was faster
+                table = self._catalog.load_table(name)
+        _add_new_columns(table, contract)
+        return table
+
+    def existing_table(self, contract: TopicContract) -> "Table | None":
+        """The table of a topic; None where nothing has reached the lake yet."""
+        from pyiceberg.exceptions import NoSuchTableError
+
+        try:
+            return self._catalog.load_table((NAMESPACE, contract.table))
+        except NoSuchTableError:
+            return None
+
+    def _create(self, name: tuple[str, str], contract: TopicContract) -> "Table":
+        from pyiceberg.partitioning import PartitionField, PartitionSpec
+        from pyiceberg.transforms import DayTransform
+
+        schema = iceberg_schema(arrow_schema(contract))
+        day = PartitionField(
+            schema.find_field("landed_at").field_id, DAY_FIELD_ID, DayTransform(), "landed_on"
+        )
+        # A commit that lost a race must not be repeated by the library: its offsets would be stale.
+        properties = {"commit.retry.num-retries": "0", "write.parquet.compression-codec": "zstd"}
+        return self._catalog.create_table(
+            name, schema, partition_spec=PartitionSpec(day), properties=properties
+        )
+
+
+def position_of(table: "Table") -> LakePosition:
+    """How far a table has come, from the newest snapshot that says so.
+
+    Snapshots of maintenance (compaction) carry no offsets; the one before them counts.
+    """
+    snapshot = table.current_snapshot()
+    while snapshot is not None:
+        summary = snapshot.summary
+        properties: dict[str, Any] = summary.additional_properties if summary else {}
+        if OFFSETS in properties:
+            return LakePosition.from_properties(properties)
+        parent = snapshot.parent_snapshot_id
+        snapshot = table.snapshot_by_id(parent) if parent is not None else None
+    return LakePosition()
+
+
+def iceberg_schema(schema: pa.Schema) -> "Schema":
+    """The Iceberg schema of a lake table, fields numbered from 1 in their order."""
+    from pyiceberg.schema import Schema
+    from pyiceberg.types import NestedField
+
+    return Schema(
+        *(
+            NestedField(
+                number,
+                column.name,
+                _iceberg_type(column.type),
+                required=not column.nullable,
+                doc=_doc(column),
+            )
+            for number, column in enumerate(schema, start=1)
+        )
+    )
+
+
+def _doc(column: pa.Field) -> str | None:
+    return (column.metadata or {}).get(b"doc", b"").decode() or None
+
+
+def _iceberg_type(arrow_type: pa.DataType) -> Any:
+    from pyiceberg import types
+
+    if pa.types.is_fixed_size_binary(arrow_type):
+        return types.FixedType(arrow_type.byte_width)
+    known = {
+        pa.string(): types.StringType,
+        pa.bool_(): types.BooleanType,
+        pa.int32(): types.IntegerType,
+        pa.int64(): types.LongType,
+        pa.float64(): types.DoubleType,
+        pa.timestamp("us", tz="UTC"): types.TimestamptzType,
+    }
+    return known[arrow_type]()
+
+
+def _add_new_columns(table: "Table", contract: TopicContract) -> None:
+    present = set(table.schema().column_names)
+    missing = [column for column in arrow_schema(contract) if column.name not in present]
+    if not missing:
+        return
+    from pyiceberg.table import TableProperties
+
+    with table.transaction() as transaction, transaction.update_schema() as update:
+        for column in missing:  # optional: rows that are already there have no value
+            update.add_column(column.name, _iceberg_type(column.type), doc=_doc(column))
+    # Files are read by column name; the mapping of names was written with the first file.
+    mapping = table.schema().name_mapping.model_dump_json()
+    with table.transaction() as transaction:
+        transaction.set_properties({TableProperties.DEFAULT_NAME_MAPPING: mapping})

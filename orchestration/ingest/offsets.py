@@ -1,0 +1,199 @@
+"""Which offsets wait to be landed: the broker's bounds beside the positions in Postgres.
+
+Add here what concerns positions and bounds. Avoid messages: `consume` reads them. The consumer group
+protocol is not used: `ops.consumer_offsets` moves in the transaction of the rows, a group would not.
+"""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+CONSUMER = "landing"
+REQUEST_TIMEOUT_S = 10.0
+
+
+class LandingError(RuntimeError):
+    """Landing can't go on; says topic, partition and offsets, what was kept and what to do."""
+
+
+@dataclass(frozen=True, order=True)
+class PartitionId:
+    """Identity of a partition: Kafka's own topic UUID tells a recreated topic from its predecessor."""
+
+    topic: str
+    topic_id: uuid.UUID
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the broker holds of a partition.
+
+    Attributes:
+        low: First offset that retention has left.
+        end: Offset after the last one that is decided (the last stable offset: messages of an open
+            transaction are not counted).
+    """
+
+    low: int
+    end: int
+
+
+def broker_bounds(admin: AdminClient, topics: Sequence[str]) -> dict[PartitionId, Bounds]:
+    """Bounds of every partition of some topics.
+
+    Args:
+        admin: Client of the cluster.
+        topics: Topics that must exist.
+
+    Raises:
+        LandingError: A topic does not exist or the broker does not answer.
+    """
+    partitions = _describe(admin, topics)
+    low = _offsets(admin, partitions, OffsetSpec.earliest())
+    end = _offsets(admin, partitions, OffsetSpec.latest())
+    return {partition: Bounds(low[partition], end[partition]) for partition in partitions}
+
+
+def _describe(admin: AdminClient, topics: Sequence[str]) -> list[PartitionId]:
+    found: list[PartitionId] = []
+    futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
+    for topic, future in futures.items():
+        try:
+            described = future.result()
+        except KafkaException as error:
+            raise LandingError(
+                f"topic {topic}: the broker does not describe it ({error.args[0].str()}). Nothing was landed; "
+                "make the topics with `opsgraph contracts sync`, or check KAFKA_BOOTSTRAP_SERVERS."
+            ) from error
+        topic_id = _uuid(described.topic_id)
+        found.extend(PartitionId(topic, topic_id, item.id) for item in described.partitions)
+    return sorted(found)
+
+
+def _uuid(kafka_uuid: Any) -> uuid.UUID:
+    mask = (1 << 64) - 1
+    high, low = kafka_uuid.get_most_significant_bits(), kafka_uuid.get_least_significant_bits()
+    return uuid.UUID(int=(high & mask) << 64 | (low & mask))
+
+
+def _offsets(
+    admin: AdminClient, partitions: Sequence[PartitionId], spec: OffsetSpec
+) -> dict[PartitionId, int]:
+    by_place = {(item.topic, item.partition): item for item in partitions}
+    futures = admin.list_offsets(
+        {TopicPartition(item.topic, item.partition): spec for item in partitions},
+        isolation_level=IsolationLevel.READ_COMMITTED,
+        request_timeout=REQUEST_TIMEOUT_S,
+    )
+    try:
+        return {
+            by_place[place.topic, place.partition]: future.result().offset
+            for place, future in futures.items()
+        }
+    except KafkaException as error:
+        raise LandingError(
+            f"Kafka did not tell the offsets of its partitions: {error.args[0].str()}"
+        ) from error
+
+
+def positions(connection: psycopg.Connection[Any], topics: Iterable[str]) -> dict[PartitionId, int]:
+    """Next offset to land of each partition that was ever landed, by topic id."""
+    rows = connection.execute(
+        """
+        select topic, topic_id, kafka_partition, next_offset
+        from ops.consumer_offsets
+        where consumer = %s and topic = any(%s)
+        """,
+        (CONSUMER, list(topics)),
+    ).fetchall()
+    return {PartitionId(topic, topic_id, partition): offset for topic, topic_id, partition, offset in rows}
+
+
+@dataclass(frozen=True)
+class Range:
+    """Offsets `[lo, hi)` of one partition."""
+
+    lo: int
+    hi: int
+
+    def __len__(self) -> int:
+        return self.hi - self.lo
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be landed.
+
+    Attributes:
+        pending: Range of each partition; empty ranges included.
+        lost: Ranges before `pending` that retention deleted before they were landed.
+    """
+
+    pending: Mapping[PartitionId, Range]
+    lost: Mapping[PartitionId, Range]
+
+    @property
+    def lag(self) -> int:
+        """Offsets that wait."""
+        return sum(len(item) for item in self.pending.values())
+
+
+def plan(
+    bounds: Mapping[PartitionId, Bounds],
+    known: Mapping[PartitionId, int],
+    until: Mapping[int, int] | None = None,
+) -> Plan:
+    """Put the broker's bounds and the positions together.
+
+    A partition without a position (new, or of a recreated topic, whose id differs) begins at the
+    broker's first offset.
+
+    Args:
+        bounds: What the broker holds.
+        known: Next offset of each partition that was landed before.
+        until: End offset by partition number that must not be passed; the broker's end otherwise.
+
+    Raises:
+        LandingError: A position lies beyond the broker's end: its log was cut or restored.
+    """
+    pending: dict[PartitionId, Range] = {}
+    lost: dict[PartitionId, Range] = {}
+    for partition, bound in bounds.items():
+        start = known.get(partition, bound.low)
+        if start > bound.end:
+            raise LandingError(
+                f"{partition}: the ledger has landed up to offset {start}, but the broker ends at {bound.end}: "
+                "its log was cut or restored from an older copy. Nothing was landed. Offsets that come again "
+                "would hold other messages: recreate the topic, so that it gets a new id."
+            )
+        if start < bound.low:
+            lost[partition] = Range(start, bound.low)
+            start = bound.low
+        end = bound.end if until is None else min(bound.end, until.get(partition.partition, bound.end))
+        pending[partition] = Range(start, max(start, end))
+    return Plan(pending, lost)
+
+
+def begin_positions(connection: psycopg.Connection[Any], starts: Mapping[PartitionId, int]) -> None:
+    """Write the first position of partitions that have none; the others keep theirs."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            insert into ops.consumer_offsets (consumer, topic, topic_id, kafka_partition, next_offset)
+            values (%s, %s, %s, %s, %s)
+            on conflict do nothing
+            """,
+            [
+                (CONSUMER, item.topic, item.topic_id, item.partition, offset)
+                for item, offset in starts.items()
+            ],
+        )

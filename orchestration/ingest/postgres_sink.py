@@ -1,0 +1,170 @@
+"""Writes batches to Postgres: rows, ledger, positions, dead letters and tokens in one transaction.
+
+Add here what must be true together with the rows. Avoid the lake: it follows what was committed here.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from datetime import UTC, date
+from typing import Any
+
+import psycopg
+from pgpq import ArrowToPostgresBinaryEncoder
+from psycopg import sql
+
+from orchestration.ingest.batch import Batch, DeadLetter, Headers
+from orchestration.ingest.contracts import ensure_day_partition
+from orchestration.ingest.ledger import LedgerRow, advance, write_rows
+from orchestration.ingest.pii import PiiVault
+from orchestration.ingest.topics import dead_letter_topic
+
+
+def copy_stream(batch: Batch) -> bytes:
+    """The rows of a batch in Postgres' binary COPY format."""
+    encoder = ArrowToPostgresBinaryEncoder(batch.rows.schema)
+    return b"".join([encoder.write_header(), encoder.write_batch(batch.rows), encoder.finish()])
+
+
+class PostgresSink:
+    """Commits batches over one connection."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], vault: PiiVault, run_id: str | None = None
+    ) -> None:
+        """Use a connection that nobody else uses.
+
+        Args:
+            connection: Connection in autocommit mode; each commit opens its own transaction.
+            vault: Where personal values go.
+            run_id: Dagster run or service that lands, for the ledger.
+        """
+        self._connection = connection
+        self._vault = vault
+        self._run_id = run_id
+        self._partitions: set[tuple[str, date]] = set()
+
+    def commit(self, batches: Sequence[tuple[Batch, bytes]]) -> None:
+        """Write batches with their COPY streams, all or none.
+
+        Raises:
+            FencedError: Another lander has moved one of the positions.
+        """
+        days = {(b.contract.table, b.landed_at.astimezone(UTC).date()) for b, _ in batches if b.counts.landed}
+        with self._connection.transaction():
+            for batch, _ in batches:
+                advance(self._connection, batch.partition, batch.offsets)
+            for table, day in sorted(days - self._partitions):
+                ensure_day_partition(self._connection, table, day)
+            for batch, stream in batches:
+                if batch.counts.landed:
+                    self._copy(batch, stream)
+                self._vault.store(self._connection, batch.subjects)
+                write_watermarks(self._connection, batch)
+                write_dead_letters(self._connection, batch)
+            write_rows(
+                self._connection,
+                [
+                    LedgerRow(b.batch_id, b.partition, b.offsets, b.counts, b.landed_at, self._run_id)
+                    for b, _ in batches
+                ],
+            )
+        self._partitions |= days
+        for batch, _ in batches:
+            self._vault.mark_stored(batch.subjects)
+
+    def _copy(self, batch: Batch, stream: bytes) -> None:
+        copy_rows(self._connection, batch, stream)
+
+
+def copy_rows(connection: psycopg.Connection[Any], batch: Batch, stream: bytes) -> None:
+    """COPY a batch's rows into its raw table, by column name: a table's later columns stand last."""
+    statement = sql.SQL("copy {} ({}) from stdin (format binary)").format(
+        sql.Identifier("raw", batch.contract.table),
+        sql.SQL(", ").join(map(sql.Identifier, batch.rows.schema.names)),
+    )
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(stream)
+
+
+def write_watermarks(connection: psycopg.Connection[Any], batch: Batch) -> None:
+    """Move the plant clocks of the batch's tenants forward."""
+    if not batch.watermarks:
+        return
+    place = batch.partition
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            insert into ops.event_watermarks as w (tenant_id, topic, topic_id, kafka_partition, max_event_at)
+            values (%s, %s, %s, %s, %s)
+            on conflict (tenant_id, topic_id, kafka_partition)
+            do update set max_event_at = excluded.max_event_at where excluded.max_event_at > w.max_event_at
+            """,
+            [
+                (tenant, place.topic, place.topic_id, place.partition, instant)
+                for tenant, instant in sorted(batch.watermarks.items())
+            ],
+        )
+
+
+def write_dead_letters(connection: psycopg.Connection[Any], batch: Batch) -> None:
+    """Keep the refused messages, and queue them for the dead-letter topic."""
+    if not batch.dead_letters:
+        return
+    place = batch.partition
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            insert into ops.dead_letters (
+                batch_id, topic, topic_id, kafka_partition, kafka_offset, message_key, payload, headers,
+                error_class, error_message, schema_id, landed_at
+            ) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            """,
+            [
+                (
+                    batch.batch_id, place.topic, place.topic_id, place.partition, item.offset, item.key,
+                    item.payload, headers_json(item.headers), item.error_class, item.error_message,
+                    item.schema_id, batch.landed_at,
+                )
+                for item in batch.dead_letters
+            ],
+        )  # fmt: skip
+        cursor.executemany(
+            "insert into ops.outbox (topic, message_key, payload, headers) values (%s, %s, %s, %s)",
+            [
+                (dead_letter_topic(place.topic), item.key, item.payload, _outbox_headers(batch, item))
+                for item in batch.dead_letters
+            ],
+        )
+
+
+def _outbox_headers(batch: Batch, item: DeadLetter) -> str:
+    reason: Headers = [
+        ("error_class", item.error_class),
+        ("error_message", item.error_message),
+        ("source_topic", batch.partition.topic),
+        ("source_topic_id", str(batch.partition.topic_id)),
+        ("source_partition", str(batch.partition.partition)),
+        ("source_offset", str(item.offset)),
+    ]
+    return headers_json([*item.headers, *reason])
+
+
+def headers_json(headers: Headers) -> str:
+    """Headers as JSON: name and base64 of the value, since a header's value is any bytes."""
+    return json.dumps(
+        [
+            [
+                name.encode(errors="replace").decode().replace("\x00", "\\0"),
+                None
+                if value is None
+                else base64.b64encode(value.encode() if isinstance(value, str) else value).decode(),
+            ]
+            for name, value in headers
+        ]
+    )
+
+
+def headers_from_json(stored: Sequence[Sequence[str | None]]) -> list[tuple[str, bytes | None]]:
+    """Undo `headers_json` for a value that the database has parsed."""
+    return [(str(name), None if value is None else base64.b64decode(value)) for name, value in stored]
