@@ -53,6 +53,7 @@ def producer_settings(bootstrap_servers: str, buffer_messages: int) -> dict[str,
         "linger.ms": 20,
         "compression.type": "lz4",
         "message.timeout.ms": 120_000,
+        "topic.metadata.propagation.max.ms": 5_000,  # `ensure_topics` waited already: later is a misspelling
     }
 
 

@@ -20,6 +20,7 @@ from orchestration.ingest.contracts import Direction, TopicContract
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024  # a 5 MiB payload passes, and so does its dead letter with headers
 DEAD_LETTER_RETENTION_MS = 30 * 24 * 3600 * 1000  # a person has a month to look at what was refused
 REQUEST_TIMEOUT_S = 15.0
+METADATA_TIMEOUT_S = 5.0  # a broker that is up answers in milliseconds
 
 
 class TopicError(RuntimeError):
@@ -110,7 +111,7 @@ def _settle(futures: Mapping[str, Any], already_done: int) -> tuple[str, ...]:
 
 def _partition_counts(admin: AdminClient, bootstrap_servers: str) -> dict[str, int]:
     try:
-        metadata = admin.list_topics(timeout=REQUEST_TIMEOUT_S)
+        metadata = admin.list_topics(timeout=METADATA_TIMEOUT_S)
     except KafkaException as error:
         raise TopicError(
             f"Kafka at {bootstrap_servers} does not answer: start it (`opsgraph up`) or correct "

@@ -201,8 +201,8 @@ def test_the_warehouse_builds_with_the_metric(plant: Plant, database_url: str, t
         land(connection, oil_ppm=12.5)
         connection.execute(
             "insert into ops.landing_ledger (batch_id, topic, topic_id, kafka_partition, offset_lo,"
-            " offset_hi, landed, landed_at) values (1, 'equipment-sensors', %s, 0, 0, 1, 1, '2026-01-05 07:00+00')",
-            (uuid.UUID(int=7),),
+            " offset_hi, landed, landed_at) values (1, 'equipment-sensors', %s, 0, 0, 1, 1, %s)",
+            (uuid.UUID(int=7), datetime(2026, 1, 5, 7, tzinfo=UTC)),
         )
     project = str(plant.root / "dbt_project")
     environment = os.environ | dbt_environment(database_url, tmp_path) | {
