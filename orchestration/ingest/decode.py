@@ -223,8 +223,8 @@ class AvroDecoder:
         refuses = (ViolationMode.FREEZE, ViolationMode.DISCARD_ROW)
         if unknown and not fault and self._contract.on_unknown_field in refuses:
             fault = Refusal(
-                0, "UnknownField", f"the contract of {self._contract.topic} does not name {', '.join(unknown)}",
-                schema_id, self._contract.on_unknown_field is ViolationMode.DISCARD_ROW,
+                0, "UnknownField",
+                f"the contract of {self._contract.topic} does not name {', '.join(unknown)}", schema_id, self._contract.on_unknown_field is ViolationMode.DISCARD_ROW,
             )  # fmt: skip
         select: list[pl.Expr] = []
         convert: dict[str, Callable[[Any], Any]] = {}
@@ -234,7 +234,8 @@ class AvroDecoder:
                 select.append(pl.lit(None, wanted).alias(item.name))
                 continue
             if not _promotes(names[item.name], item.physical_type):
-                text = f"field {item.name} is {names[item.name]} in schema {schema_id}, {item.physical_type} here"
+                kinds = f"{names[item.name]} in schema {schema_id}, {item.physical_type} in the contract"
+                text = f"field {item.name} is {kinds}"
                 fault = fault or Refusal(0, "IncompatibleSchema", text, schema_id)
             select.append(pl.col(item.name).cast(wanted))
             convert[item.name] = _CONVERT.get(item.physical_type, _as_is)

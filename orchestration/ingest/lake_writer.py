@@ -83,7 +83,8 @@ class LakeWriter:
         expected = self._reached.get(key)
         if expected is not None and expected != batch.offsets.lo:
             raise LakeBehindError(
-                f"{batch.partition}: the lake ends at offset {expected}, the batch begins at {batch.offsets.lo}"
+                f"{batch.partition}: the lake ends at offset {expected}, "
+                f"the batch begins at {batch.offsets.lo}"
             )
         if batch.rows.num_rows:
             self._write(batch.rows, batch.landed_at.astimezone(UTC).date())
@@ -112,8 +113,8 @@ class LakeWriter:
         if position_of(self._table) != self._position:
             self.abandon()
             raise LandingError(
-                f"lake table {self._contract.table}: another lander has moved its offsets. The rows are safe in "
-                "Postgres; the next landing compares both and catches up."
+                f"lake table {self._contract.table}: another lander has moved its offsets. The rows are safe "
+                "in Postgres; the next landing compares both and catches up."
             )
         position = LakePosition(dict(self._reached), self._replays)
         self._table.add_files(

@@ -166,7 +166,7 @@ def land_topic(
         seconds = time.perf_counter() - started
         if pipeline.lake_failure is not None:
             raise LandingError(
-                f"{topic}: Postgres has everything up to {_ends(planned)}, but the lake could not be written: "
+                f"{topic}: Postgres has everything up to {_ends(planned)}, but the lake was not written: "
                 f"{pipeline.lake_failure}. Correct that and land again: the lake catches up from Postgres."
             ) from pipeline.lake_failure
         relay_outbox(services.database_url, MessageProducer(services.bootstrap_servers))

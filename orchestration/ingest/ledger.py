@@ -125,8 +125,8 @@ def account_for_lost(
         The finding's text, to be shown.
     """
     text = (
-        f"{partition}: offsets {lost.lo} to {lost.hi} ({len(lost)} messages) were deleted by retention before "
-        "they were landed. The ledger counts them as absent; lengthen the topic's retention.ms or land more "
+        f"{partition}: offsets {lost.lo} to {lost.hi} ({len(lost)} messages) were deleted by retention "
+        "before they were landed. The ledger counts them as absent; lengthen the topic's retention.ms or land more "
         "often. The messages can only come from the source again."
     )
     (batch_id,) = next_batch_ids(connection, 1)

@@ -71,8 +71,8 @@ def _describe(admin: AdminClient, topics: Sequence[str]) -> list[PartitionId]:
             described = future.result()
         except KafkaException as error:
             raise LandingError(
-                f"topic {topic}: the broker does not describe it ({error.args[0].str()}). Nothing was landed; "
-                "make the topics with `opsgraph contracts sync`, or check KAFKA_BOOTSTRAP_SERVERS."
+                f"topic {topic}: the broker does not describe it ({error.args[0].str()}). Nothing was "
+                "landed; make the topics with `opsgraph contracts sync`, or check KAFKA_BOOTSTRAP_SERVERS."
             ) from error
         topic_id = _uuid(described.topic_id)
         found.extend(PartitionId(topic, topic_id, item.id) for item in described.partitions)
@@ -171,8 +171,8 @@ def plan(
         start = known.get(partition, bound.low)
         if start > bound.end:
             raise LandingError(
-                f"{partition}: the ledger has landed up to offset {start}, but the broker ends at {bound.end}: "
-                "its log was cut or restored from an older copy. Nothing was landed. Offsets that come again "
+                f"{partition}: the ledger has landed up to offset {start}, but the broker ends at "
+                f"{bound.end}: its log was cut or restored from an older copy. Nothing was landed. Offsets that come again "
                 "would hold other messages: recreate the topic, so that it gets a new id."
             )
         if start < bound.low:

@@ -268,7 +268,7 @@ class _LakeTables:
                 self.rows += self._writers[topic].flush()
         except Exception as error:
             log.warning(
-                "lake table of %s can't be written (%s). Postgres has the rows; the lake catches up from there.",
+                "lake table of %s can't be written (%s); it catches up from Postgres, which has the rows",
                 topic, error,
             )  # fmt: skip
             self.failure = error

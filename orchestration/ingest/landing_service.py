@@ -1,0 +1,181 @@
+"""The landing service: lands all topics as messages arrive, until it is told to stop.
+
+Add here how the service survives its surroundings (restarts of Postgres and Kafka, new partitions,
+recreated topics). Avoid the stages (`pipeline`): the service runs the same ones as a bounded landing.
+"""
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+import psycopg
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from orchestration.ingest.batch import Batch
+from orchestration.ingest.contracts import TopicContract
+from orchestration.ingest.contracts.schema_catalog import SchemaRegistryUnavailableError
+from orchestration.ingest.dagster_reports import DagsterReports
+from orchestration.ingest.landing import holder_name, prepare
+from orchestration.ingest.leases import SERVICE_LEASE, Lease, acquire, topic_lease
+from orchestration.ingest.offsets import LandingError, PartitionId, broker_bounds
+from orchestration.ingest.outbox import relay_outbox
+from orchestration.ingest.pipeline import LandingPipeline, PipelineSettings
+from orchestration.ingest.producer import DeliveryError, MessageProducer
+from orchestration.ingest.services import LandingServices
+
+log = logging.getLogger(__name__)
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+PLAN_CHECK_S = 5.0  # how soon new partitions and recreated topics are noticed
+COLLECT_EVERY_S = 60.0
+LEASE_PAUSE_S = 2.0
+FRESH = PipelineSettings(batch_messages=20_000, window_s=0.2)
+"""Small windows: at 10,000 messages/s a row is visible 0.2 s after it was produced, about."""
+
+PASSING = (psycopg.Error, KafkaException, LandingError, SchemaRegistryUnavailableError, OSError)
+
+
+class PlanChangedError(Exception):
+    """The broker has other partitions or topic ids than those that are being read."""
+
+
+class LandingService:
+    """Lands until `stop`; holds the leases of its topics all the while."""
+
+    def __init__(
+        self,
+        services: LandingServices,
+        contracts: Mapping[str, TopicContract],
+        topics: Sequence[str],
+        dagster_url: str | None = None,
+        settings: PipelineSettings = FRESH,
+    ) -> None:
+        """Set up; nothing is read before `run`.
+
+        Args:
+            services: Addresses.
+            contracts: Contracts by topic.
+            topics: Topics to land.
+            dagster_url: Web server that is told of materializations; None tells nobody.
+            settings: Sizes and times.
+        """
+        self._services, self._contracts, self._topics = services, contracts, list(topics)
+        self._settings = settings
+        self._stop = threading.Event()
+        self._reports = DagsterReports(dagster_url)
+        self._pause_s = FIRST_PAUSE_S
+        self._has_dead_letters = threading.Event()
+
+    def stop(self) -> None:
+        """End in an orderly way: what was read is committed and flushed first."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Land until `stop` is called. Failures of the surroundings are waited out.
+
+        Raises:
+            Exception: A failure of the lander itself.
+        """
+        relay = threading.Thread(target=self._relay, name="outbox relay")
+        relay.start()
+        gc.disable()  # no cycles arise per message; `_check` collects once a minute
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._hold_and_land()
+                except PlanChangedError as change:
+                    log.info("%s: starting again from the ledger", change)
+                except PASSING as error:
+                    log.warning("landing pauses for %.1f s: %s", self._pause_s, error)
+                    self._stop.wait(self._pause_s)
+                    self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+        finally:
+            gc.enable()
+            self._stop.set()
+            relay.join()
+            self._reports.close()
+
+    def _hold_and_land(self) -> None:
+        with ExitStack() as stack:
+            leases: list[Lease] = []
+            for name in [SERVICE_LEASE, *(topic_lease(topic) for topic in self._topics)]:
+                lease = self._acquire(name)
+                if lease is None:
+                    return
+                leases.append(stack.enter_context(lease))
+            self._land(leases)
+
+    def _acquire(self, name: str) -> Lease | None:
+        """Wait for a lease; None when the service is stopped meanwhile."""
+        said = False
+        while not self._stop.is_set():
+            lease = acquire(self._services.database_url, name, holder_name("opsgraph land --follow"))
+            if lease is not None:
+                return lease
+            if not said:
+                log.info("lease %s is held by another lander; waiting", name)
+                said = True
+            self._stop.wait(LEASE_PAUSE_S)
+        return None
+
+    def _land(self, leases: list[Lease]) -> None:
+        admin = AdminClient({"bootstrap.servers": self._services.bootstrap_servers})
+        planned, findings = prepare(self._services, admin, self._topics, None, "service")
+        for finding in findings:
+            log.error("%s", finding)
+        pipeline = LandingPipeline(
+            self._services, self._contracts, planned.pending, is_bounded=False,
+            settings=self._settings, run_id="service", on_commit=self._committed,
+        )  # fmt: skip
+        watch = _Watch(admin, self._topics, set(planned.pending), leases)
+        log.info("landing %d partitions of %s", len(planned.pending), ", ".join(self._topics))
+        pipeline.run(self._stop, watch.check)
+
+    def _committed(self, batches: list[Batch]) -> None:
+        self._pause_s = FIRST_PAUSE_S
+        self._reports.add(batches)
+        if any(batch.dead_letters for batch in batches):
+            self._has_dead_letters.set()
+
+    def _relay(self) -> None:
+        """Send dead letters to their topics: at the start, and when new ones were committed."""
+        self._has_dead_letters.set()
+        while not self._stop.is_set():
+            if not self._has_dead_letters.wait(1.0):
+                continue
+            self._has_dead_letters.clear()
+            try:
+                relay_outbox(self._services.database_url, MessageProducer(self._services.bootstrap_servers))
+            except (*PASSING, DeliveryError) as error:
+                log.warning("dead letters wait in the outbox: %s", error)
+                self._has_dead_letters.set()
+                self._stop.wait(LONGEST_PAUSE_S)
+
+
+class _Watch:
+    """Looks at the surroundings every few seconds while the pipeline runs."""
+
+    def __init__(
+        self, admin: AdminClient, topics: list[str], partitions: set[PartitionId], leases: list[Lease]
+    ) -> None:
+        self._admin, self._topics, self._partitions, self._leases = admin, topics, partitions, leases
+        self._next_check = time.monotonic() + PLAN_CHECK_S
+        self._next_collection = time.monotonic() + COLLECT_EVERY_S
+
+    def check(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_collection:
+            self._next_collection = now + COLLECT_EVERY_S
+            gc.collect()
+        if now < self._next_check:
+            return
+        self._next_check = now + PLAN_CHECK_S
+        if any(lease.is_lost for lease in self._leases):
+            raise PlanChangedError("a lease was lost with its database session")
+        found = set(broker_bounds(self._admin, self._topics))
+        if found != self._partitions:
+            changed = ", ".join(sorted(str(item) for item in found ^ self._partitions))
+            raise PlanChangedError(f"partitions changed ({changed})")

@@ -1,0 +1,331 @@
+"""The proof that nothing is lost and nothing counted twice: ledger against broker, raw tables and lake.
+
+Add a comparison here when another store must agree with the ledger. Avoid repairs: this reads.
+
+The lake is read first, then Postgres in one snapshot, then the broker. Since the lake follows Postgres
+and Postgres the broker, landing that goes on meanwhile can't make the three disagree.
+"""
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import polars as pl
+import psycopg
+from confluent_kafka.admin import AdminClient
+from psycopg import sql
+
+from orchestration.ingest.contracts import TopicContract
+from orchestration.ingest.lake import Lake, LakePosition, PartitionKey, position_of
+from orchestration.ingest.ledger import Counts
+from orchestration.ingest.offsets import CONSUMER, Bounds, PartitionId, Range, broker_bounds
+from orchestration.ingest.services import LandingServices
+
+RowsPerBatch = Mapping[tuple[uuid.UUID, int, int], int]
+"""Rows by (topic id, partition, batch id)."""
+
+
+class Severity(StrEnum):
+    """What a fault means."""
+
+    ERROR = "error"
+    """The arithmetic does not hold: nothing downstream may build on this topic."""
+    WARNING = "warning"
+    """It holds, but a person should know."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One disagreement, with the place where it is."""
+
+    severity: Severity
+    partition: PartitionId
+    offsets: Range | None
+    message: str
+
+    def __str__(self) -> str:
+        where = f" offsets {self.offsets.lo} to {self.offsets.hi}" if self.offsets else ""
+        return f"{self.partition}{where} (topic id {self.partition.topic_id}): {self.message}"
+
+
+@dataclass(frozen=True)
+class PartitionBalance:
+    """The terms of one partition.
+
+    Attributes:
+        partition: Which.
+        offsets: From the first offset that was landed to the position.
+        counts: Terms of the ledger.
+        raw_rows: Rows in `raw.<table>`.
+        lake_rows: Rows in `bronze.<table>`; None where the lake was not asked.
+        lake_offset: Next offset of the lake; None where it has none.
+        pending: Offsets that wait on the broker; None where the broker no longer knows the topic id.
+    """
+
+    partition: PartitionId
+    offsets: Range
+    counts: Counts
+    raw_rows: int
+    lake_rows: int | None
+    lake_offset: int | None
+    pending: int | None
+
+
+@dataclass(frozen=True)
+class LedgerReport:
+    """Result of a check."""
+
+    balances: tuple[PartitionBalance, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether no fault is an error."""
+        return all(fault.severity is not Severity.ERROR for fault in self.faults)
+
+    @property
+    def counts(self) -> Counts:
+        """Terms over all partitions."""
+        return sum((item.counts for item in self.balances), Counts())
+
+
+@dataclass(frozen=True)
+class _Row:
+    batch_id: int
+    offsets: Range
+    counts: Counts
+
+    @property
+    def is_transfer(self) -> bool:
+        return self.offsets.lo == self.offsets.hi
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """Everything that is known of one partition."""
+
+    partition: PartitionId
+    rows: Sequence[_Row]
+    next_offset: int | None
+    raw: RowsPerBatch
+    lake: RowsPerBatch | None
+    lake_position: LakePosition
+    bounds: Bounds | None
+    open_dead_letters: int
+    findings: Sequence[tuple[Range, str]]
+
+
+def check_ledger(
+    services: LandingServices, contracts: Mapping[str, TopicContract], topics: Sequence[str]
+) -> LedgerReport:
+    """Check some topics, all topic ids that were ever landed included.
+
+    Args:
+        services: Addresses.
+        contracts: Contracts by topic.
+        topics: Topics to check.
+    """
+    balances: list[PartitionBalance] = []
+    faults: list[Fault] = []
+    for topic in topics:
+        for evidence in _gather(services, contracts[topic]):
+            balances.append(_balance(evidence))
+            faults.extend(_faults(evidence))
+    return LedgerReport(tuple(balances), tuple(faults))
+
+
+def _gather(services: LandingServices, contract: TopicContract) -> Iterator[_Evidence]:
+    lake_rows, lake_position = _lake_rows(services, contract)
+    with psycopg.connect(services.database_url) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        ledger, offsets = _ledger_rows(connection, contract.topic), _offsets(connection, contract.topic)
+        raw = _raw_rows(connection, contract.table)
+        dead, findings = _open_dead_letters(connection, contract.topic), _findings(connection, contract.topic)
+    admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
+    bounds = broker_bounds(admin, [contract.topic])
+    keys: set[PartitionKey] = {(item.topic_id, item.partition) for item in bounds}
+    keys |= ledger.keys() | offsets.keys() | {(topic_id, number) for topic_id, number, _ in raw}
+    for topic_id, number in sorted(keys):
+        partition = PartitionId(contract.topic, topic_id, number)
+        yield _Evidence(
+            partition=partition,
+            rows=ledger.get((topic_id, number), []),
+            next_offset=offsets.get((topic_id, number)),
+            raw={key: count for key, count in raw.items() if key[:2] == (topic_id, number)},
+            lake=None
+            if lake_rows is None
+            else {key: count for key, count in lake_rows.items() if key[:2] == (topic_id, number)},
+            lake_position=lake_position,
+            bounds=bounds.get(partition),
+            open_dead_letters=dead.get((topic_id, number), 0),
+            findings=findings.get((topic_id, number), []),
+        )
+
+
+def _balance(evidence: _Evidence) -> PartitionBalance:
+    key = (evidence.partition.topic_id, evidence.partition.partition)
+    ranges = [row.offsets for row in evidence.rows if not row.is_transfer]
+    position = evidence.next_offset or 0
+    return PartitionBalance(
+        partition=evidence.partition,
+        offsets=Range(ranges[0].lo if ranges else position, position),
+        counts=sum((row.counts for row in evidence.rows), Counts()),
+        raw_rows=sum(evidence.raw.values()),
+        lake_rows=None if evidence.lake is None else sum(evidence.lake.values()),
+        lake_offset=evidence.lake_position.offsets.get(key),
+        pending=None if evidence.bounds is None else evidence.bounds.end - position,
+    )
+
+
+def _faults(evidence: _Evidence) -> Iterator[Fault]:
+    yield from _ranges(evidence)
+    yield from _against_broker(evidence)
+    yield from _against_rows(evidence, "raw table", evidence.raw, evidence.rows)
+    if evidence.lake is not None:
+        yield from _against_rows(evidence, "lake table", evidence.lake, _in_lake(evidence))
+    recorded = sum(row.counts.dead_lettered for row in evidence.rows)
+    if recorded != evidence.open_dead_letters:
+        text = (
+            f"the ledger counts {recorded} dead letters, ops.dead_letters keeps {evidence.open_dead_letters}"
+        )
+        yield Fault(Severity.ERROR, evidence.partition, None, text)
+    for offsets, text in evidence.findings:
+        yield Fault(Severity.WARNING, evidence.partition, offsets, text)
+
+
+def _ranges(evidence: _Evidence) -> Iterator[Fault]:
+    """No gap, no overlap, terms that add up, and a position where the ranges end."""
+    reached: int | None = None
+    for row in evidence.rows:
+        if row.counts.span != len(row.offsets):
+            text = f"batch {row.batch_id} accounts for {row.counts.span} of {len(row.offsets)} offsets"
+            yield Fault(Severity.ERROR, evidence.partition, row.offsets, text)
+        if row.is_transfer:
+            continue
+        if reached is not None and row.offsets.lo != reached:
+            kind = "gap" if row.offsets.lo > reached else "overlap"
+            span = Range(min(reached, row.offsets.lo), max(reached, row.offsets.lo))
+            text = f"{kind} of {len(span)} offsets before batch {row.batch_id}"
+            yield Fault(Severity.ERROR, evidence.partition, span, text)
+        reached = row.offsets.hi
+    if reached is not None and reached != evidence.next_offset:
+        text = f"the ledger ends at {reached}, the position is {evidence.next_offset}"
+        yield Fault(Severity.ERROR, evidence.partition, None, text)
+
+
+def _against_broker(evidence: _Evidence) -> Iterator[Fault]:
+    bounds, position = evidence.bounds, evidence.next_offset
+    first = next((row.offsets.lo for row in evidence.rows if not row.is_transfer), None)
+    if first:
+        text = "retention had deleted these offsets before the first landing"
+        yield Fault(Severity.WARNING, evidence.partition, Range(0, first), text)
+    if bounds is None or position is None:
+        return
+    if position > bounds.end:
+        text = f"the broker ends at {bounds.end}: its log was cut or restored from an older copy"
+        yield Fault(Severity.ERROR, evidence.partition, Range(bounds.end, position), text)
+    if position < bounds.low:
+        text = "retention deleted these offsets before they were landed; the next landing accounts for them"
+        yield Fault(Severity.WARNING, evidence.partition, Range(position, bounds.low), text)
+
+
+def _against_rows(
+    evidence: _Evidence, store: str, found: RowsPerBatch, rows: Sequence[_Row]
+) -> Iterator[Fault]:
+    """Rows of a store, batch by batch, so that a fault names the range."""
+    expected = {row.batch_id: row for row in rows}
+    by_batch = {batch_id: count for (_, _, batch_id), count in found.items()}
+    for batch_id in sorted(expected.keys() | by_batch.keys()):
+        row, count = expected.get(batch_id), by_batch.get(batch_id, 0)
+        if row is None:
+            text = (
+                f"the {store} holds {count} rows of batch {batch_id}, which the ledger does not place there"
+            )
+            yield Fault(Severity.ERROR, evidence.partition, None, text)
+        elif row.counts.landed != count:
+            text = (
+                f"the {store} holds {count} rows of batch {batch_id}, the ledger landed {row.counts.landed}"
+            )
+            yield Fault(Severity.ERROR, evidence.partition, row.offsets, text)
+
+
+def _in_lake(evidence: _Evidence) -> list[_Row]:
+    """Ledger rows that the lake says it holds: what lies beyond its position is still to come."""
+    key = (evidence.partition.topic_id, evidence.partition.partition)
+    reached, replays = evidence.lake_position.offsets.get(key, 0), evidence.lake_position.replays
+    return [
+        row
+        for row in evidence.rows
+        if (row.batch_id <= replays if row.is_transfer else row.offsets.hi <= reached)
+    ]
+
+
+def _ledger_rows(connection: psycopg.Connection[Any], topic: str) -> dict[PartitionKey, list[_Row]]:
+    rows = connection.execute(
+        """
+        select topic_id, kafka_partition, batch_id, offset_lo, offset_hi, landed, dead_lettered, discarded,
+               tombstones, absent, discarded_values
+        from ops.landing_ledger where topic = %s
+        order by topic_id, kafka_partition, offset_lo, offset_hi
+        """,
+        (topic,),
+    )
+    found: dict[PartitionKey, list[_Row]] = {}
+    for topic_id, partition, batch_id, lo, hi, *terms in rows:
+        found.setdefault((topic_id, partition), []).append(_Row(batch_id, Range(lo, hi), Counts(*terms)))
+    return found
+
+
+def _offsets(connection: psycopg.Connection[Any], topic: str) -> dict[PartitionKey, int]:
+    rows = connection.execute(
+        "select topic_id, kafka_partition, next_offset from ops.consumer_offsets "
+        "where consumer = %s and topic = %s",
+        (CONSUMER, topic),
+    )
+    return {(topic_id, partition): offset for topic_id, partition, offset in rows}
+
+
+def _raw_rows(connection: psycopg.Connection[Any], table: str) -> RowsPerBatch:
+    query = sql.SQL("select topic_id, kafka_partition, batch_id, count(*) from {} group by 1, 2, 3")
+    rows = connection.execute(query.format(sql.Identifier("raw", table)))
+    return {(topic_id, partition, batch_id): count for topic_id, partition, batch_id, count in rows}
+
+
+def _open_dead_letters(connection: psycopg.Connection[Any], topic: str) -> dict[PartitionKey, int]:
+    rows = connection.execute(
+        "select topic_id, kafka_partition, count(*) from ops.dead_letters "
+        "where topic = %s and replayed_at is null group by 1, 2",
+        (topic,),
+    )
+    return {(topic_id, partition): count for topic_id, partition, count in rows}
+
+
+def _findings(connection: psycopg.Connection[Any], topic: str) -> dict[PartitionKey, list[tuple[Range, str]]]:
+    rows = connection.execute(
+        "select topic_id, kafka_partition, offset_lo, offset_hi, message from ops.landing_findings "
+        "where topic = %s order by finding_id",
+        (topic,),
+    )
+    found: dict[PartitionKey, list[tuple[Range, str]]] = {}
+    for topic_id, partition, lo, hi, message in rows:
+        found.setdefault((topic_id, partition), []).append((Range(lo, hi), message))
+    return found
+
+
+def _lake_rows(
+    services: LandingServices, contract: TopicContract
+) -> tuple[RowsPerBatch | None, LakePosition]:
+    """Rows of the lake table by batch; None where there is no table yet."""
+    table = Lake(services.lake_url, services.catalog_uri).existing_table(contract)
+    if table is None:
+        return None, LakePosition()
+    columns = ("topic_id", "kafka_partition", "batch_id")
+    counted: dict[tuple[uuid.UUID, int, int], int] = {}
+    for rows in table.scan(selected_fields=columns).to_arrow_batch_reader():
+        frame = pl.DataFrame(pl.from_arrow(rows))
+        for topic_id, partition, batch_id, count in frame.group_by(columns).len().iter_rows():
+            key = (uuid.UUID(bytes=topic_id), partition, batch_id)
+            counted[key] = counted.get(key, 0) + count
+    return counted, position_of(table)
