@@ -17,11 +17,12 @@ _WORD = re.compile(r"\w+(?:[-_./]\w+)*")
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_]+")
 _CODE = re.compile(r"[A-Za-z]{1,2}\d+")  # error and model codes: E101, HX500
 
-STOP_WORDS = frozenset(
+_STOP_WORDS = (
     "a an and are as at be been but by can did do does for from had has have how i if in into is it its "
     "may me my no not of on or our should so such than that the their them then there these they this "
-    "those to was we were what when where which while who why will with would you your".split()
+    "those to was we were what when where which while who why will with would you your"
 )
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 _stemmer = snowballstemmer.stemmer("english")
 

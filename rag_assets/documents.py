@@ -15,6 +15,9 @@ from typing import Any, cast
 import frontmatter
 import yaml
 
+CORPUS_DIR = Path(__file__).with_name("corpus")
+"""The project's own runbooks and manuals."""
+
 DEFAULT_VERSION = "1"
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)

@@ -4,7 +4,6 @@ Add an embedder as a class that satisfies `Embedder`. Avoid the cache here
 (`rag_assets.embedding_cache`) and everything that searches.
 """
 
-import os
 import tempfile
 from collections.abc import Sequence
 from functools import cached_property
@@ -113,7 +112,7 @@ def cached_graph(cache_dir: Path) -> Path:
         with tempfile.NamedTemporaryFile(dir=cache_dir, suffix=".partial", delete=False) as file:
             file.write(build_graph(model_folder()).SerializeToString())
         Path(file.name).chmod(0o644)
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     return path
 
 

@@ -19,19 +19,39 @@ class Dated(Protocol):
     """What the rules read of a document."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """`id@version`."""
+        ...
+
     @property
-    def document_id(self) -> str: ...
+    def document_id(self) -> str:
+        """Equal across versions."""
+        ...
+
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Version text."""
+        ...
+
     @property
-    def effective_on(self) -> date | None: ...
+    def effective_on(self) -> date | None:
+        """First day on which it holds."""
+        ...
+
     @property
-    def supersedes(self) -> tuple[str, ...]: ...
+    def supersedes(self) -> tuple[str, ...]:
+        """Ids or keys that it replaces."""
+        ...
+
     @property
-    def machine_models(self) -> tuple[str, ...]: ...
+    def machine_models(self) -> tuple[str, ...]:
+        """Models that it is written for."""
+        ...
+
     @property
-    def firmware(self) -> str | None: ...
+    def firmware(self) -> str | None:
+        """Firmware that it is written for."""
+        ...
 
 
 def not_current(documents: Iterable[Dated], on: date) -> dict[str, str]:

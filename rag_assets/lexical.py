@@ -52,6 +52,10 @@ class FieldedIndex:
             term: np.array(values, dtype=np.float64) * self._idf[term] for term, values in weights.items()
         }
 
+    def idf(self, term: str) -> float:
+        """How much a term tells; a term that no document has tells as much as the rarest."""
+        return self._idf.get(term, idf(0, self.document_count))
+
     def scores(self, query_terms: Sequence[str]) -> Scores:
         """BM25F score of each document; a word that the query repeats counts once."""
         totals = np.zeros(self.document_count)
@@ -67,8 +71,7 @@ class FieldedIndex:
         unknown must lower the coverage.
         """
         unique = list(dict.fromkeys(query_terms))
-        unseen = idf(0, self.document_count)
-        total = sum(self._idf.get(term, unseen) for term in unique)
+        total = sum(self.idf(term) for term in unique)
         covered = np.zeros(self.document_count)
         for term in unique:
             if term in self._holders:

@@ -81,18 +81,23 @@ class TenantLibrary:
         self.documents = tuple(IndexedDocument(tuple(items)) for items in by_document.values())
         self.positions = {document.key: position for position, document in enumerate(self.documents)}
         self.lexical = FieldedIndex([_fields(document) for document in self.documents])
-        self._not_current = lru_cache(maxsize=8)(self._judge)
+        self._not_current = lru_cache(maxsize=64)(self._judge)
 
     def document(self, key: str) -> IndexedDocument:
         """The document of a key (`id@version`)."""
         return self.documents[self.positions[key]]
 
-    def not_current(self, on: date) -> dict[str, str]:
-        """Keys of documents that are not current on a day, with the reason."""
-        return self._not_current(on)
+    def not_current(self, on: date, inapplicable: frozenset[str] = frozenset()) -> dict[str, str]:
+        """Keys of documents that are not current on a day, with the reason.
 
-    def _judge(self, on: date) -> dict[str, str]:
-        return not_current(self.documents, on)
+        Args:
+            on: The day of the question.
+            inapplicable: Keys that can't supersede anything for this question.
+        """
+        return self._not_current(on, inapplicable)
+
+    def _judge(self, on: date, inapplicable: frozenset[str]) -> dict[str, str]:
+        return not_current((item for item in self.documents if item.key not in inapplicable), on)
 
 
 def _fields(document: IndexedDocument) -> dict[str, list[str]]:

@@ -115,7 +115,8 @@ def _fingerprint(document: Document) -> tuple[str, str]:
 
 def _known(connection: psycopg.Connection[Any], source: str) -> dict[_Identity, tuple[str, str]]:
     rows = connection.execute(
-        "select tenant_id, document_id, version, md5, path from rag.documents where metadata ->> 'source' = %s",
+        "select tenant_id, document_id, version, md5, path from rag.documents "
+        "where metadata ->> 'source' = %s",
         (source,),
     ).fetchall()
     return {(tenant, document, version): (md5, path) for tenant, document, version, md5, path in rows}

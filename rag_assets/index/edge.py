@@ -81,18 +81,23 @@ class EdgeStore:
     def _lock(self, build_id: str) -> IO[bytes]:
         handle = (self._folder / f"{build_id}.lock").open("ab")
         deadline = time.monotonic() + self._wait_seconds
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return handle
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    handle.close()
-                    raise BuildUnavailableError(
-                        f"index build {build_id} is held by another process (the embedded engine lets one in); "
-                        "ask through the API while it is up, or set QDRANT_URL"
-                    ) from None
-                time.sleep(_POLL_SECONDS)
+        while not _locked(handle):
+            if time.monotonic() >= deadline:
+                handle.close()
+                raise BuildUnavailableError(
+                    f"index build {build_id} is held by another process, and the embedded engine lets one in; "
+                    "ask through the API while it is up, or set QDRANT_URL"
+                )
+            time.sleep(_POLL_SECONDS)
+        return handle
+
+
+def _locked(handle: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class EdgeWriter:

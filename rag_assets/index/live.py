@@ -125,9 +125,10 @@ class LiveIndex:
             held.retriever.close()
 
     def _watch(self, seconds: float) -> None:
-        while not self._stop.wait(seconds):
+        while not self._stop.is_set():
             try:
                 if self.refresh():
                     _log.info("index build %s answers now", self._held.build.build_id if self._held else None)
             except Exception:
                 _log.exception("the alias's index build could not be opened; the old one keeps answering")
+            self._stop.wait(seconds)

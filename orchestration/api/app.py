@@ -1,0 +1,78 @@
+"""The FastAPI application of opsgraph (port 8000): mounts the routers of the domain packages.
+
+Mount a router here when a domain package has one. Avoid endpoints of a domain here.
+"""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from orchestration.api.docs import docs_router
+from orchestration.api.errors import add_error_handlers
+from orchestration.api.health import health_router
+from orchestration.environment import Environment
+from rag_assets.copilot.http import copilot_router
+
+if TYPE_CHECKING:
+    from rag_assets.copilot.copilot import Copilot
+
+_DESCRIPTION = (
+    "Questions about machines, answered from predictions, marts and runbooks with numbered citations."
+)
+
+
+def create_app(environment: Environment | None = None) -> FastAPI:
+    """The application; settings are read once, here.
+
+    Args:
+        environment: Settings; by default those of the process's environment.
+    """
+    settings = environment or Environment()
+    served: dict[str, Copilot] = {}
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        copilot = served["copilot"] = _open(settings)
+        yield
+        copilot.close()
+
+    app = FastAPI(
+        title="opsgraph API",
+        version=version("opsgraph"),
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+
+    def copilot() -> "Copilot":
+        return served["copilot"]
+
+    app.include_router(copilot_router(copilot))
+    app.include_router(health_router(copilot))
+    app.include_router(docs_router())
+    add_error_handlers(app)
+    return app
+
+
+def _open(settings: Environment) -> "Copilot":
+    from rag_assets.copilot.copilot import open_copilot
+    from rag_assets.embedding import MiniLmEmbedder
+    from rag_assets.index.stores import open_store
+
+    embedder = MiniLmEmbedder(settings.state_dir / "models")
+    copilot = open_copilot(
+        settings.database_url, open_store(settings.index_dir, settings.qdrant_url), embedder
+    )
+
+    def prepare() -> None:
+        # The model takes up to 5 s on its first load; health must not wait for it.
+        embedder.warm_up()
+        copilot.live.watch()
+
+    threading.Thread(target=prepare, name="prepare-copilot", daemon=True).start()
+    return copilot

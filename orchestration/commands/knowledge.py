@@ -1,0 +1,198 @@
+"""Verbs of the knowledge base and the copilot: `index`, `index-rollback`, `ask`, `eval retrieval`.
+
+Add a verb here when a person wants to do to documents or answers what Dagster does by itself.
+Avoid logic: it belongs to `rag_assets`.
+"""
+
+import dataclasses
+import json
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestration.environment import PROJECT_ROOT, Environment
+
+if TYPE_CHECKING:
+    from rag_assets.copilot.copilot import Answering, Diagnosis
+    from rag_assets.embedding import MiniLmEmbedder
+    from rag_assets.index.contract import VectorStore
+
+GOLDEN_QUESTIONS = PROJECT_ROOT / "tests" / "evals" / "golden" / "questions.jsonl"
+
+Tenant = Annotated[str, typer.Option("--tenant", help="Owner of the documents or asker of the question.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+evaluations = typer.Typer(help="Measure answers on questions whose right documents are known.")
+console = Console()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the `opsgraph` command."""
+    app.command("index")(index)
+    app.command("index-rollback")(index_rollback)
+    app.command("ask")(ask)
+    evaluations.command("retrieval")(eval_retrieval)
+    app.add_typer(evaluations, name="eval")
+
+
+def index(
+    path: Annotated[Path, typer.Argument(help="Folder of Markdown; front matter is optional.")],
+    tenant: Tenant,
+) -> None:
+    """Read a folder into the corpus, and index the corpus.
+
+    The new build answers only after it has been verified; until then the old one does.
+
+    Example: `opsgraph index docs/runbooks --tenant demo-plant`
+    """
+    from rag_assets.index.build import BuildStatus
+    from rag_assets.index.refresh import read_source, refresh_index
+
+    environment = Environment()
+    if not path.is_dir():
+        _fail(f"{path} is not a folder: give a folder that holds Markdown files")
+    source = f"{tenant}:{path.resolve()}"
+    change = read_source(environment.database_url, path, source, tenant)
+    console.print(
+        f"{change.document_count} documents read, {change.changed_count} new or changed, "
+        f"{change.removed_count} removed"
+    )
+    for item in change.broken:
+        console.print(f"[yellow]left out[/] {escape(item.path)}: {escape(item.reason)}")
+    today = datetime.now(UTC).date()
+    outcome = refresh_index(
+        environment.database_url, _store(environment), _embedder(environment), GOLDEN_QUESTIONS, today
+    )
+    for check in outcome.checks:
+        mark = "[green]passed[/]" if check.passed else "[red]failed[/]"
+        console.print(f"{mark} {check.name}: {escape(check.detail)}")
+    console.print(
+        f"{outcome.build_id} {outcome.status.value}: {outcome.document_count} documents, "
+        f"{outcome.chunk_count} chunks, {outcome.embedded_count} texts embedded"
+    )
+    if outcome.status is BuildStatus.REJECTED:
+        _fail("the build was rejected; the earlier one keeps answering")
+
+
+def index_rollback() -> None:
+    """Let the build answer that answered before; a second call goes forward again.
+
+    Example: `opsgraph index-rollback`
+    """
+    import psycopg
+
+    from rag_assets.index.builds import NoPreviousBuildError, roll_back
+
+    with psycopg.connect(Environment().database_url) as connection:
+        try:
+            build = roll_back(connection)
+        except NoPreviousBuildError as error:
+            _fail(str(error))
+    console.print(
+        f"{build.build_id} answers now ({build.document_count} documents, {build.chunk_count} chunks)"
+    )
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="In plain words; an alert text works too.")],
+    tenant: Tenant,
+    equipment: Annotated[str | None, typer.Option("--equipment", help="The machine in question.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the copilot; it answers from predictions, marts and runbooks, or says what is missing.
+
+    Example: `opsgraph ask "Which machines fail next, and what do I do?" --tenant demo-plant`
+    """
+    from rag_assets.copilot.client import ApiError
+    from rag_assets.copilot.questions import Question
+    from rag_assets.index.contract import BuildUnavailableError, MissingTenantError
+
+    with closing(_copilot(Environment())) as copilot:
+        try:
+            diagnosis = copilot.diagnose(Question(question, tenant, equipment))
+        except (ApiError, BuildUnavailableError, MissingTenantError) as error:
+            _fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(diagnosis), indent=2, default=str))
+    else:
+        _print_diagnosis(diagnosis)
+
+
+def eval_retrieval(
+    corpus: Annotated[Path, typer.Option("--corpus", help="Folder of Markdown.")],
+    test: Annotated[Path, typer.Option("--test", help="JSON Lines of `query` and `relevant` paths.")],
+    as_json: AsJson = False,
+) -> None:
+    """Judge retrieval on a collection: nDCG@10, hit rates, MRR, latency, plain BM25 beside it.
+
+    Example: `opsgraph eval retrieval --corpus DIR/corpus --test DIR/queries.jsonl`
+    """
+    from rag_assets.embedding_cache import FileKeeper
+    from rag_assets.evaluation import evaluate_folder, read_questions
+
+    environment = Environment()
+    with closing(FileKeeper(environment.state_dir / "cache" / "embeddings.sqlite")) as keeper:
+        try:
+            quality = evaluate_folder(corpus, read_questions(test), _embedder(environment), keeper)
+        except (ValueError, OSError) as error:
+            _fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(quality), indent=2))
+        return
+    table = Table("measure", "value", title=f"Retrieval on {corpus}", title_justify="left")
+    for name, value in dataclasses.asdict(quality).items():
+        table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
+    console.print(table)
+
+
+def _print_diagnosis(diagnosis: "Diagnosis") -> None:
+    console.print(escape(diagnosis.answer))
+    for step in diagnosis.next_steps:
+        console.print(f"  • {escape(step)}")
+    for citation in diagnosis.citations:
+        console.print(f"[dim]{escape(_citation_line(citation))}[/]")
+    console.print(
+        f"[dim]{diagnosis.status}, confidence {diagnosis.confidence}, {diagnosis.latency_ms:.0f} ms, "
+        f"{diagnosis.index_build}, answer {diagnosis.answer_id}[/]"
+    )
+
+
+def _citation_line(citation: dict[str, Any]) -> str:
+    if citation["kind"] == "table":
+        return f"[{citation['number']}] {citation['table']}, as of {citation['as_of']}"
+    age = f", {citation['age_days']} days old" if citation["age_days"] is not None else ""
+    return (
+        f"[{citation['number']}] {citation['title']}, section {citation['section']}, "
+        f"version {citation['version']}{age}"
+    )
+
+
+def _store(environment: Environment) -> "VectorStore":
+    from rag_assets.index.stores import open_store
+
+    return open_store(environment.index_dir, environment.qdrant_url)
+
+
+def _embedder(environment: Environment) -> "MiniLmEmbedder":
+    from rag_assets.embedding import MiniLmEmbedder
+
+    return MiniLmEmbedder(environment.state_dir / "models")
+
+
+def _copilot(environment: Environment) -> "Answering":
+    from rag_assets.copilot.client import connect_copilot
+
+    return connect_copilot(
+        environment.api_url, environment.database_url, _store(environment), _embedder(environment)
+    )
+
+
+def _fail(message: str) -> NoReturn:
+    Console(stderr=True).print(f"[red]{escape(message)}[/]")
+    raise typer.Exit(1)

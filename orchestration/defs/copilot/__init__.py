@@ -1,0 +1,1 @@
+"""Questions that are answered again whenever the data change."""

@@ -1,0 +1,63 @@
+"""The copilot as assets: the question table, and the answers to it.
+
+Add an asset when another set of questions is answered. Avoid logic: `rag_assets.copilot` does the work.
+"""
+
+from contextlib import closing
+
+import dagster as dg
+
+from orchestration.automation import WHEN_UPSTREAM_IS_SOUND
+from orchestration.resources.postgres import PostgresResource
+from orchestration.resources.vector_store import VectorStoreResource
+from rag_assets.copilot.question_table import (
+    active_questions,
+    answer_questions,
+    answers_as_markdown,
+    seed_questions,
+)
+
+
+@dg.asset(
+    key=["copilot", "questions"],
+    group_name="copilot",
+    owners=["team:reliability-engineering"],
+    kinds={"postgres"},
+)
+def copilot_questions(postgres: PostgresResource) -> dg.MaterializeResult:
+    """The question table; a tenant without questions gets three."""
+    with postgres.connect() as connection:
+        added = seed_questions(connection)
+        questions = active_questions(connection)
+    return dg.MaterializeResult(metadata={"dagster/row_count": len(questions), "added": added})
+
+
+@dg.asset(
+    key=["copilot", "answers"],
+    deps=[
+        copilot_questions,
+        ["knowledge", "index"],
+        ["prediction", "failure"],
+        ["marts", "mart_equipment_health"],
+        ["marts", "fact_equipment_events"],
+    ],
+    group_name="copilot",
+    owners=["team:reliability-engineering"],
+    kinds={"postgres"},
+    automation_condition=WHEN_UPSTREAM_IS_SOUND,
+)
+def copilot_answers(postgres: PostgresResource, vector_store: VectorStoreResource) -> dg.MaterializeResult:
+    """Each active question answered with numbered citations, and kept with its receipt."""
+    with postgres.connect() as connection:
+        questions = active_questions(connection)
+    with closing(vector_store.copilot(postgres.url)) as copilot:
+        quality = answer_questions(copilot, questions)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": quality.question_count,
+            "answers_with_citations_ratio": quality.answers_with_citations_ratio,
+            "retrieval_empty_rate": quality.retrieval_empty_rate,
+            "hallucination_flag_rate": quality.hallucination_flag_rate,
+            "answers": dg.MetadataValue.md(answers_as_markdown(quality)),
+        }
+    )

@@ -1,0 +1,1 @@
+"""Documents, and the index that answers from them."""

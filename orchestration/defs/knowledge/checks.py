@@ -1,0 +1,33 @@
+"""Verification of an index build as blocking asset checks.
+
+The checks run inside the build, against the engine; here they only get their Dagster form.
+"""
+
+import dagster as dg
+
+from rag_assets.index.build import BuildOutcome, BuildStatus
+from rag_assets.index.refresh import CHECK_NAMES
+
+INDEX_CHECKS = [dg.AssetCheckSpec(name, asset=["knowledge", "index"], blocking=True) for name in CHECK_NAMES]
+
+
+def check_results(outcome: BuildOutcome) -> list[dg.AssetCheckResult]:
+    """One result per declared check.
+
+    An unchanged corpus makes no build, and the live one passed them all. A check that did not run
+    because an earlier one failed has not passed.
+    """
+    if outcome.status is BuildStatus.UNCHANGED:
+        detail = f"{outcome.build_id} already holds this corpus and passed when it was built"
+        return [_result(name, True, detail) for name in CHECK_NAMES]
+    ran = {check.name: check for check in outcome.checks}
+    return [
+        _result(name, ran[name].passed, ran[name].detail)
+        if name in ran
+        else _result(name, False, "did not run: an earlier check failed")
+        for name in CHECK_NAMES
+    ]
+
+
+def _result(name: str, passed: bool, detail: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(check_name=name, passed=passed, metadata={"detail": detail})

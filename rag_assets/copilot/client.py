@@ -1,0 +1,84 @@
+"""The API as seen by the command line and Dagster: asks over HTTP while the API holds the index.
+
+Avoid answering here; an address in, the API's own answer out.
+"""
+
+import json
+from typing import Any
+
+import httpx
+
+from rag_assets.copilot.copilot import Answering, Diagnosis, open_copilot
+from rag_assets.copilot.questions import Question
+from rag_assets.embedding import Embedder
+from rag_assets.index.contract import VectorStore
+
+_ANSWER_SECONDS = 30.0
+_PROBE_SECONDS = 1.0
+
+
+class ApiError(RuntimeError):
+    """The API refused or failed; the message carries its own words."""
+
+
+class ApiCopilot:
+    """Asks a running API.
+
+    Args:
+        url: Address of the API.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=_ANSWER_SECONDS)
+
+    def diagnose(self, question: Question, question_id: str | None = None) -> Diagnosis:
+        """Ask `/v1/diagnose`.
+
+        Raises:
+            ApiError: The API answered with an error.
+        """
+        body = {
+            "question": question.text,
+            "tenant_id": question.tenant_id,
+            "equipment_id": question.equipment_id,
+            "question_id": question_id,
+        }
+        response = self._client.post("/v1/diagnose", json=body)
+        payload: dict[str, Any] = response.json() if _is_json(response) else {}
+        if response.is_error:
+            reason = payload.get("error", {}).get("message") or response.text[:200]
+            raise ApiError(f"{response.request.url} answered {response.status_code}: {reason}")
+        return Diagnosis(**{name: payload[name] for name in Diagnosis.__dataclass_fields__})
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+
+def api_answers(url: str) -> bool:
+    """Whether an API that can answer questions is up at an address."""
+    try:
+        response = httpx.get(f"{url}/health", timeout=_PROBE_SECONDS)
+    except httpx.HTTPError:
+        return False
+    return response.status_code == httpx.codes.OK and _is_json(response) and "index_build" in response.text
+
+
+def connect_copilot(api_url: str, database_url: str, store: VectorStore, embedder: Embedder) -> Answering:
+    """Who answers: the API while it is up (it holds the embedded index), else this process.
+
+    Args:
+        api_url: Address of the API.
+        database_url: The opsgraph database.
+        store: The engine, for answering in this process.
+        embedder: The embedder, for answering in this process.
+    """
+    return ApiCopilot(api_url) if api_answers(api_url) else open_copilot(database_url, store, embedder)
+
+
+def _is_json(response: httpx.Response) -> bool:
+    try:
+        json.loads(response.content)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,191 @@
+"""The copilot itself: reads the question, gathers evidence, composes, keeps the receipt.
+
+Everything here works without Dagster, HTTP and a language model.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Protocol
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from rag_assets.copilot.answering import compose, evidence_rows
+from rag_assets.copilot.gathering import gather
+from rag_assets.copilot.questions import Question
+from rag_assets.copilot.receipts import answer_id, receipt, store_answer
+from rag_assets.copilot.tools.database import ReadOnlyDatabase
+from rag_assets.embedding import Embedder
+from rag_assets.index.builds import IndexBuild, current_build
+from rag_assets.index.contract import TenantScope, VectorStore
+from rag_assets.index.live import LiveIndex
+from rag_assets.retrieval import Retriever, SearchHit, SearchRequest
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """An answer as it is given out; the fields of `POST /v1/diagnose`.
+
+    Attributes:
+        status: `answered` or `refused`.
+        citations: As JSON-ready objects, by number.
+        evidence: What was looked at, found or not.
+        ungrounded: Statements that their citations do not support; empty in extractive mode.
+    """
+
+    answer: str
+    status: str
+    citations: list[dict[str, Any]]
+    evidence: list[dict[str, Any]]
+    confidence: str
+    next_steps: list[str]
+    answer_id: str
+    latency_ms: float
+    index_build: str
+    ungrounded: list[str]
+
+
+@dataclass(frozen=True)
+class FoundPassages:
+    """The answer to a plain search."""
+
+    hits: tuple[SearchHit, ...]
+    index_build: str
+
+
+class Answering(Protocol):
+    """Whoever can answer: this process, or the API over HTTP."""
+
+    def diagnose(self, question: Question, question_id: str | None = None) -> Diagnosis:
+        """Answer a question."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything that is held."""
+        ...
+
+
+class Copilot:
+    """Answers questions in this process; threads may share one.
+
+    Args:
+        live: The index build that answers.
+        database: Read-only rows of the marts and predictions.
+        receipts: Connections on which answers are kept.
+        today: The day that documents must be current on; the clock is read at this edge only.
+    """
+
+    def __init__(
+        self,
+        live: LiveIndex,
+        database: ReadOnlyDatabase,
+        receipts: ConnectionPool[Any],
+        today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+    ) -> None:
+        self.live = live
+        self._database = database
+        self._receipts = receipts
+        self._today = today
+
+    def diagnose(self, question: Question, question_id: str | None = None) -> Diagnosis:
+        """Gather evidence, compose the answer, and keep it with its receipt.
+
+        Raises:
+            MissingTenantError: The question names no tenant.
+            BuildUnavailableError: No index build answers.
+        """
+        started = time.perf_counter()
+        scope = TenantScope(question.tenant_id)
+        with self.live.lease() as (build, retriever):
+            gathered = gather(question, self._today(), retriever, self._database)
+            composed = compose(gathered, retriever.library(scope).lexical)
+        evidence = evidence_rows(gathered)
+        diagnosis = Diagnosis(
+            answer=composed.text,
+            status=composed.status.value,
+            citations=[asdict(citation) for citation in composed.draft.citations],
+            evidence=evidence,
+            confidence=composed.confidence,
+            next_steps=[step.cited for step in composed.draft.steps],
+            answer_id=answer_id(question, gathered.asked_on, evidence),
+            latency_ms=round((time.perf_counter() - started) * 1000, 3),
+            index_build=build.build_id,
+            ungrounded=list(composed.draft.ungrounded()),
+        )
+        self._keep(question, question_id, diagnosis, receipt(gathered, composed, build))
+        return diagnosis
+
+    def search(self, query: str, tenant_id: str, top_k: int) -> FoundPassages:
+        """Plain retrieval of current documents.
+
+        Raises:
+            MissingTenantError: No tenant is named.
+            BuildUnavailableError: No index build answers.
+        """
+        request = SearchRequest(query, tenant_id, self._today(), top_k)
+        with self.live.lease() as (build, retriever):
+            return FoundPassages(retriever.search(request), build.build_id)
+
+    def age_days(self, effective_on: date | None) -> int | None:
+        """Days since a document took effect."""
+        return (self._today() - effective_on).days if effective_on else None
+
+    def database_latency_ms(self) -> float:
+        """How long the database takes to answer at all."""
+        started = time.perf_counter()
+        with self._receipts.connection() as connection:
+            connection.execute("select 1")
+        return round((time.perf_counter() - started) * 1000, 3)
+
+    def close(self) -> None:
+        """Let the build and all connections go."""
+        self.live.close()
+        self._database.close()
+        self._receipts.close()
+
+    def _keep(
+        self, question: Question, question_id: str | None, diagnosis: Diagnosis, kept_receipt: dict[str, Any]
+    ) -> None:
+        row = {
+            "answer_id": diagnosis.answer_id,
+            "question_id": question_id,
+            "tenant_id": question.tenant_id,
+            "question": question.text,
+            "status": diagnosis.status,
+            "answer": diagnosis.answer,
+            "citations": diagnosis.citations,
+            "evidence": diagnosis.evidence,
+            "receipt": {**kept_receipt, "next_steps": diagnosis.next_steps},
+            "latency_ms": diagnosis.latency_ms,
+        }
+        with self._receipts.connection() as connection:
+            store_answer(connection, row)
+
+
+def open_copilot(database_url: str, store: VectorStore, embedder: Embedder) -> Copilot:
+    """A copilot over the live build of a database; close it after use.
+
+    Args:
+        database_url: The opsgraph database.
+        store: The engine that holds the builds.
+        embedder: The embedder that the builds are stamped with.
+    """
+
+    def read_alias() -> IndexBuild | None:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            return current_build(connection)
+
+    def open_build(build: IndexBuild) -> Retriever:
+        if (build.embedder, build.dimension) != (embedder.name, embedder.dimension):
+            raise ValueError(
+                f"index build {build.build_id} was made with {build.embedder} ({build.dimension}), "
+                f"this process embeds with {embedder.name} ({embedder.dimension}): build the index again"
+            )
+        return Retriever(store.open(build.build_id), embedder)
+
+    receipts: ConnectionPool[Any] = ConnectionPool(
+        database_url, min_size=1, max_size=4, name="copilot-receipts", open=True
+    )
+    return Copilot(LiveIndex(read_alias, open_build), ReadOnlyDatabase(database_url), receipts)

@@ -1,0 +1,1 @@
+"""What the copilot can look at: each tool takes a typed request and gives a `ToolResult`."""

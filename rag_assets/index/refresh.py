@@ -1,0 +1,55 @@
+"""The two steps that keep the knowledge base current: read a source, then index the corpus.
+
+The command line and Dagster call these. Avoid anything that only one of them needs.
+"""
+
+from datetime import date
+from pathlib import Path
+
+import psycopg
+
+from rag_assets.documents import read_folder
+from rag_assets.embedding import Embedder
+from rag_assets.evaluation import GOLDEN_CHECK, golden_gate, read_questions
+from rag_assets.index.build import BuildOutcome, build_index
+from rag_assets.index.contract import VectorStore
+from rag_assets.index.corpus import CorpusChange, store_collection
+
+CHECK_NAMES = (
+    "index_is_not_empty",
+    "count_equals_corpus",
+    "content_hashes_equal_corpus",
+    "sample_finds_itself",
+    GOLDEN_CHECK,
+)
+"""Checks that a build must pass before it answers, in their order."""
+
+
+def read_source(database_url: str, folder: Path, source: str, tenant_id: str | None) -> CorpusChange:
+    """Make the corpus of record hold what a folder has.
+
+    Args:
+        database_url: The opsgraph database.
+        folder: Folder of Markdown.
+        source: Name of the folder in the corpus; its earlier rows that are gone are removed.
+        tenant_id: Owner of files that name none; None: each file must name its own.
+    """
+    collection = read_folder(folder, tenant_id)
+    with psycopg.connect(database_url) as connection:
+        return store_collection(connection, collection, source)
+
+
+def refresh_index(
+    database_url: str, store: VectorStore, embedder: Embedder, golden: Path, today: date
+) -> BuildOutcome:
+    """Index the corpus of record; golden questions are asked where there are any.
+
+    Args:
+        database_url: The opsgraph database.
+        store: The engine.
+        embedder: Who embeds.
+        golden: JSON Lines file of golden questions; need not exist.
+        today: Day on which documents must be current.
+    """
+    questions = read_questions(golden) if golden.exists() else ()
+    return build_index(database_url, store, embedder, gates=[golden_gate(questions, today)])
