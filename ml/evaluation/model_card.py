@@ -56,10 +56,10 @@ and calibration of a fold come from its own training rows. Pooled: {report.rows:
 {_DEFINITIONS}
 
 ## Limits
-- The rule "an error in the last 24 h" needs no model. Where it recalls as much, the model earns its place by \
-precision alone.
-- Where errors stand at a fixed distance before every failure, a high recall says that the errors were read, \
-not that wear was foreseen.
+- The rule "an error in the last 24 h" needs no model. Where it recalls as much, the model earns its \
+place by precision alone.
+- Where errors stand at a fixed distance before every failure, a high recall says that the errors were \
+read, not that wear was foreseen.
 - The final model is trained on all rows; the figures above are those of the folds' models.
 """
 

@@ -79,6 +79,7 @@ class EvaluationReport:
         model: The model's alerts.
         baselines: `all_negative`, `all_positive`, `error_24h`.
         average_precision: Area under the precision-recall curve.
+        rule_average_precision: The same of the rule "an error in the last 24 h".
         brier_skill: Against always saying the rows' base rate.
         ece: Expected calibration error over all rows.
         ece_risky: The same over rows with a probability above 0.1.
@@ -93,6 +94,7 @@ class EvaluationReport:
     model: RuleScore
     baselines: Mapping[str, RuleScore]
     average_precision: Estimate
+    rule_average_precision: float
     brier_skill: Estimate
     ece: float
     ece_risky: float
@@ -113,6 +115,7 @@ class EvaluationReport:
             "false_alarms_per_machine_month": model.events.false_alarms_per_machine_month,
             "average_precision": self.average_precision.value,
             "average_precision_low": self.average_precision.low,
+            "error_24h_average_precision": self.rule_average_precision,
             "brier_skill": self.brier_skill.value,
             "brier_skill_low": self.brier_skill.low,
             "ece": self.ece,
@@ -147,6 +150,7 @@ def evaluate(found: OutOfFold) -> EvaluationReport:
         average_precision=by_machine(
             lambda weight: average_precision(found.probability, found.is_failure, weight), observed.machine
         ),
+        rule_average_precision=average_precision(found.has_recent_error.astype(np.float64), found.is_failure),
         brier_skill=by_machine(
             lambda weight: brier_skill(found.probability, found.is_failure, weight), observed.machine
         ),

@@ -202,8 +202,7 @@ class ModelRegistry:
     def load(self, version: RegisteredVersion) -> FailureModel:
         """Load a version from its artefact folder; runs no code from the artefact."""
         with tempfile.TemporaryDirectory(prefix="opsgraph-model-") as folder:
-            source = str(self._client.get_model_version(version.name, version.version).source)
-            path = self._download(source, Path(folder))
+            path = self._download(version, Path(folder))
             return FailureModel.load(path / "artifacts" / MODEL_FOLDER)
 
     def out_of_fold(self, version: RegisteredVersion) -> pl.DataFrame:
@@ -281,11 +280,14 @@ class ModelRegistry:
         self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
         return str(logged.model_id)
 
-    def _download(self, source: str, folder: Path) -> Path:
+    def _download(self, version: RegisteredVersion, folder: Path) -> Path:
         from mlflow.artifacts import download_artifacts
 
+        # `models:/…` addresses are resolved against the global tracking address, whatever is passed along.
+        source = str(self._client.get_model_version(version.name, version.version).source)
+        location = self._client.get_logged_model(source.removeprefix("models:/")).artifact_location
         return Path(
-            download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=self.tracking_uri)
+            download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=self.tracking_uri)
         )
 
 

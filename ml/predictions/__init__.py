@@ -1,0 +1,1 @@
+"""Batch predictions: score machines as of an instant, with reasons, and store them idempotently."""

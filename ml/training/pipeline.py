@@ -1,0 +1,215 @@
+"""From the warehouse to a registered challenger, and from a challenger to a decision."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+
+import polars as pl
+import psycopg
+
+from ml.datasets.training_set import NotEnoughDataError, TrainingSet, build_training_set
+from ml.datasets.warehouse import WarehouseHistory, label_disagreements, read_history
+from ml.evaluation.model_card import model_card
+from ml.evaluation.plots import importance_figure, precision_recall_figure, reliability_figure
+from ml.models.horizons import Horizon
+from ml.registry.client import MODEL_CARD_FILE, Candidate, ModelRegistry, RegisteredVersion, VersionKey
+from ml.registry.gate import Criterion, absolute_criteria, compare
+from ml.registry.promotions import Decision, is_decided, record
+from ml.training.code_version import code_version
+from ml.training.fitting import FailureParameters
+from ml.training.train import TrainedFailureModel, train_failure_model
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What training did for one tenant and horizon.
+
+    Attributes:
+        tenant_id: Owner.
+        model_name: Registered model.
+        version: The challenger; None where the tenant was skipped.
+        is_new: False where the same data, code and parameters already have a version.
+        metrics: Of the version's run.
+        rows: Labelled machine-hours.
+        note: Why it was skipped or not trained again; empty for a new version.
+        run_url: Page of the MLflow run; empty where skipped.
+    """
+
+    tenant_id: str
+    model_name: str
+    version: RegisteredVersion | None
+    is_new: bool
+    metrics: Mapping[str, float]
+    rows: int
+    note: str
+    run_url: str
+
+    def criteria(self, horizon: Horizon) -> list[Criterion]:
+        """The gate's absolute bars for this version; none where the tenant was skipped."""
+        return absolute_criteria(self.metrics, horizon) if self.version else []
+
+
+def train_tenant(
+    database_url: str,
+    registry: ModelRegistry,
+    tenant_id: str,
+    horizon: Horizon,
+    as_of: datetime | None = None,
+    parameters: FailureParameters | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> TrainingOutcome:
+    """Train one tenant's model for one horizon and register it as challenger.
+
+    Args:
+        database_url: The opsgraph database.
+        registry: Where versions go.
+        tenant_id: Whose machines.
+        horizon: What to predict.
+        as_of: Train on what was known then; on everything known by default.
+        parameters: How to fit.
+        tags: More tags for run and version.
+    """
+    found = read_history(database_url, tenant_id, as_of)
+    if as_of is None:
+        disagreements = label_disagreements(database_url, found.history, horizon.length)
+        found = replace(found, provenance=replace(found.provenance, label_disagreements=disagreements))
+    return train_history(registry, found, horizon, parameters or FailureParameters(), tags or {})
+
+
+def train_history(
+    registry: ModelRegistry,
+    found: WarehouseHistory,
+    horizon: Horizon,
+    parameters: FailureParameters,
+    tags: Mapping[str, str],
+) -> TrainingOutcome:
+    """Train on a history that was read before; equal data, code and parameters are not trained twice."""
+    tenant_id = found.history.tenant_id
+    try:
+        data = build_training_set(found.history, horizon.length, found.as_of, found.provenance)
+        key = VersionKey(
+            name=horizon.model_name,
+            tenant_id=tenant_id,
+            data_digest=data.data_digest,
+            code_version=code_version(),
+            params_hash=parameters.digest,
+        )
+        known = registry.find(key)
+        if known is not None:
+            note = f"version {known.version} has the same data, code and parameters"
+            metrics = registry.metrics(known)
+            return TrainingOutcome(
+                tenant_id, key.name, known, False, metrics, data.keys.height, note, registry.run_url(known)
+            )
+        trained = train_failure_model(data, parameters)
+    except NotEnoughDataError as error:
+        return TrainingOutcome(tenant_id, horizon.model_name, None, False, {}, 0, str(error), "")
+    version = registry.register(_candidate(key, data, trained, tags))
+    return TrainingOutcome(
+        tenant_id,
+        key.name,
+        version,
+        True,
+        trained.report.metrics(),
+        data.keys.height,
+        "",
+        registry.run_url(version),
+    )
+
+
+def decide(
+    connection: psycopg.Connection,
+    registry: ModelRegistry,
+    challenger: RegisteredVersion,
+    horizon: Horizon,
+    decided_by: str = "gate",
+) -> Decision | None:
+    """Promote a challenger that passes the bars and beats the champion; write the ledger.
+
+    Returns:
+        The decision, or None where the ledger already has one on this version.
+    """
+    if is_decided(connection, challenger):
+        return None
+    metrics = registry.metrics(challenger)
+    failed = [bar.words for bar in absolute_criteria(metrics, horizon) if not bar.is_held]
+    champion = registry.by_alias(challenger.name, "champion", challenger.tenant_id)
+    if failed:
+        is_promoted, reason = False, "does not pass: " + "; ".join(failed)
+    elif champion is None:
+        is_promoted, reason = True, "first version that passes the gate"
+    else:
+        comparison = compare(registry.out_of_fold(challenger), registry.out_of_fold(champion))
+        is_promoted = comparison.is_won
+        verb = "beats" if is_promoted else "does not beat"
+        reason = f"{verb} champion {champion.version}: {comparison}"
+    decision = Decision(
+        tenant_id=challenger.tenant_id,
+        model_name=challenger.name,
+        model_version=challenger.version,
+        decision="promoted" if is_promoted else "kept_champion",
+        previous_version=champion.version if champion else None,
+        decided_by=decided_by,
+        reason=reason,
+        data_digest=challenger.data_digest,
+        metrics=metrics,
+    )
+    record(connection, decision)
+    if is_promoted:
+        # Inside the ledger's transaction: when MLflow cannot be reached, the row is rolled back with it.
+        registry.set_champion(challenger.name, challenger.version)
+    return decision
+
+
+def decide_pending(
+    connection: psycopg.Connection,
+    registry: ModelRegistry,
+    tenant_ids: Sequence[str],
+    horizons: Sequence[Horizon],
+) -> list[Decision]:
+    """Decide on every tenant's challenger that the ledger has no decision on yet."""
+    decisions: list[Decision] = []
+    for tenant_id in tenant_ids:
+        for horizon in horizons:
+            challenger = registry.by_alias(horizon.model_name, "challenger", tenant_id)
+            decision = decide(connection, registry, challenger, horizon) if challenger else None
+            if decision:
+                decisions.append(decision)
+    return decisions
+
+
+def _candidate(
+    key: VersionKey, data: TrainingSet, trained: TrainedFailureModel, tags: Mapping[str, str]
+) -> Candidate:
+    found, report = trained.out_of_fold, trained.report
+    card = model_card(key.name, data, trained.model, report, trained.folds)
+    return Candidate(
+        key=key,
+        model=trained.model,
+        params={**data.summary(), **asdict(trained.parameters), "folds": trained.folds},
+        metrics={**report.metrics(), "train_seconds": trained.seconds, "threshold": trained.model.threshold},
+        documents={
+            MODEL_CARD_FILE: card,
+            "query.sql": data.provenance.query,
+            "features.json": {"features": [asdict(spec) for spec in data.features.specs]},
+            "source_vector.json": dict(data.provenance.source_vector),
+            "data.json": {
+                **data.summary(),
+                "data_digest": data.data_digest,
+                "label_disagreements": data.provenance.label_disagreements,
+                "dropped": dict(data.features.dropped),
+            },
+        },
+        figures={
+            "precision_recall.png": precision_recall_figure(found, report),
+            "reliability.png": reliability_figure(report),
+            "feature_importance.png": importance_figure(trained.model),
+        },
+        out_of_fold=found.keys.select("equipment_id", "hour_at").with_columns(
+            pl.Series("probability", found.probability),
+            pl.Series("is_alert", found.is_alert),
+            pl.Series("is_failure", found.is_failure),
+        ),
+        example=data.values[:3],
+        tags=tags,
+    )

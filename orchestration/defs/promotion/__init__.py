@@ -1,0 +1,1 @@
+"""Promotion and batch prediction: what serves, since when, and what it says."""

@@ -1,0 +1,56 @@
+"""The promotion ledger and the batch predictions as assets."""
+
+import dagster as dg
+
+from ml.models.horizons import HORIZONS
+from orchestration.automation import WHEN_UPSTREAM_IS_SOUND
+from orchestration.defs.promotion.results import prediction_result, promotion_result
+from orchestration.resources.mlflow import MlflowResource
+from orchestration.resources.postgres import PostgresResource
+
+
+@dg.asset(
+    key=["model", "promotions"],
+    deps=[["model", "failure_24h"], ["model", "failure_7d"]],
+    group_name="promotion",
+    owners=["team:ml-engineering"],
+    kinds={"mlflow", "postgres"},
+)
+def promotions(
+    context: dg.AssetExecutionContext, postgres: PostgresResource, mlflow: MlflowResource
+) -> dg.MaterializeResult:
+    """Which version serves whom, since when and why: `ml.promotions`. Grain: one row per decision."""
+    from ml.datasets.warehouse import tenants
+    from ml.registry.promotions import serving
+    from ml.training.pipeline import decide_pending
+
+    registry = mlflow.registry()
+    with postgres.connect() as connection:
+        decisions = decide_pending(connection, registry, tenants(postgres.url), HORIZONS)
+        return promotion_result(decisions, serving(connection))
+
+
+@dg.asset(
+    key=["prediction", "failure"],
+    deps=[
+        ["model", "promotions"],
+        ["intermediate", "int_equipment_metrics_hourly"],
+        ["marts", "fact_equipment_events"],
+        ["marts", "dim_equipment"],
+    ],
+    group_name="prediction",
+    owners=["team:ml-engineering"],
+    kinds={"xgboost", "postgres"},
+    automation_condition=WHEN_UPSTREAM_IS_SOUND,
+)
+def failure_predictions(
+    context: dg.AssetExecutionContext, postgres: PostgresResource, mlflow: MlflowResource
+) -> dg.MaterializeResult:
+    """Failure probability of every machine at the plant clock, with reasons: `ml.failure_predictions`.
+
+    Grain: one row per tenant, machine, horizon, instant scored, model and version.
+    """
+    from ml.predictions.run import predict_tenants
+
+    outcomes = predict_tenants(postgres.url, mlflow.registry(), HORIZONS, run_id=context.run_id)
+    return prediction_result(outcomes)

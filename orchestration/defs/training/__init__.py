@@ -1,0 +1,1 @@
+"""Training: a challenger per tenant and horizon, judged by blocking checks."""
