@@ -8,6 +8,7 @@ Source of the encoding: Apache Avro 1.12 specification, section "Binary Encoding
 import struct
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, cast
 
 from orchestration.ingest.contracts.model import ContractError
@@ -15,6 +16,7 @@ from orchestration.ingest.contracts.physical_types import AvroType
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NULL_BRANCH, VALUE_BRANCH = b"\x00", b"\x02"  # indexes 0 and 1 of the union [null, T], as zigzag
+SHORT = 64  # characters; longer texts rarely come again and would fill the memory
 Write = Callable[[Any], bytes]
 _pack_double = struct.Struct("<d").pack
 
@@ -95,8 +97,16 @@ def _write_checked(value: Any, bits: int) -> bytes:
 
 
 def _write_string(value: str) -> bytes:
+    return _write_short(value) if len(value) < SHORT else _write_text(value)
+
+
+def _write_text(value: str) -> bytes:
     data = value.encode()
     return _write_long(len(data)) + data
+
+
+# Tenants, machines and codes come again with every record, and all machines of an instant share it.
+_write_short = lru_cache(maxsize=4096)(_write_text)
 
 
 def _write_double(value: float) -> bytes:
@@ -113,6 +123,7 @@ def _write_boolean(value: bool) -> bytes:
     raise TypeError("not a boolean")
 
 
+@lru_cache(maxsize=4096)
 def _write_instant(value: datetime) -> bytes:
     since = value - EPOCH
     return _write_long((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)

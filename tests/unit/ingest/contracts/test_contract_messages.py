@@ -1,12 +1,14 @@
 """The wire format and the JSON form of messages."""
 
+import doctest
 import json
 from datetime import UTC, datetime
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from orchestration.ingest.contracts import ContractError, load_contracts
+from orchestration.ingest.contracts import ContractError, avro_writer, ddl, load_contracts, wire
 from orchestration.ingest.contracts.json_message import encode_json
 from orchestration.ingest.contracts.wire import frame_prefix, unframe
 
@@ -65,3 +67,12 @@ def test_a_value_that_json_or_the_contract_lacks_is_refused(change: dict[str, An
     """Forbids NaN in JSON (no other reader takes it) and values of another type."""
     with pytest.raises(ContractError, match=message):
         encode_json(LOGS, {**LINE, **change})
+
+
+@pytest.mark.parametrize("module", [wire, ddl, avro_writer])
+def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
+    """Forbids an example that the code has moved away from."""
+    result = doctest.testmod(module)
+
+    assert result.attempted > 0
+    assert result.failed == 0
