@@ -224,7 +224,8 @@ class AvroDecoder:
         if unknown and not fault and self._contract.on_unknown_field in refuses:
             fault = Refusal(
                 0, "UnknownField",
-                f"the contract of {self._contract.topic} does not name {', '.join(unknown)}", schema_id, self._contract.on_unknown_field is ViolationMode.DISCARD_ROW,
+                f"the contract of {self._contract.topic} does not name {', '.join(unknown)}", schema_id,
+                self._contract.on_unknown_field is ViolationMode.DISCARD_ROW,
             )  # fmt: skip
         select: list[pl.Expr] = []
         convert: dict[str, Callable[[Any], Any]] = {}

@@ -198,14 +198,6 @@ def prepare(
     return planned, findings
 
 
-def lag(services: LandingServices, topics: Sequence[str]) -> dict[PartitionId, Range]:
-    """Range that waits in each partition; empty ranges included."""
-    admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
-    bounds = broker_bounds(admin, topics)
-    with psycopg.connect(services.database_url) as connection:
-        return dict(plan(bounds, positions(connection, topics)).pending)
-
-
 def _lag(services: LandingServices, admin: AdminClient, topic: str) -> int:
     bounds = broker_bounds(admin, [topic])
     with psycopg.connect(services.database_url) as connection:

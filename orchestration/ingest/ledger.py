@@ -126,8 +126,8 @@ def account_for_lost(
     """
     text = (
         f"{partition}: offsets {lost.lo} to {lost.hi} ({len(lost)} messages) were deleted by retention "
-        "before they were landed. The ledger counts them as absent; lengthen the topic's retention.ms or land more "
-        "often. The messages can only come from the source again."
+        "before they were landed. The ledger counts them as absent; lengthen the topic's retention.ms "
+        "or land more often. The messages can only come from the source again."
     )
     (batch_id,) = next_batch_ids(connection, 1)
     row = connection.execute("select now()").fetchone()

@@ -118,7 +118,7 @@ def positions(connection: psycopg.Connection[Any], topics: Iterable[str]) -> dic
     return {PartitionId(topic, topic_id, partition): offset for topic, topic_id, partition, offset in rows}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Range:
     """Offsets `[lo, hi)` of one partition."""
 
@@ -171,9 +171,9 @@ def plan(
         start = known.get(partition, bound.low)
         if start > bound.end:
             raise LandingError(
-                f"{partition}: the ledger has landed up to offset {start}, but the broker ends at "
-                f"{bound.end}: its log was cut or restored from an older copy. Nothing was landed. Offsets that come again "
-                "would hold other messages: recreate the topic, so that it gets a new id."
+                f"{partition}: the ledger has landed up to offset {start}, but the broker ends "
+                f"at {bound.end}: its log was cut or restored from an older copy. Nothing was landed. Offsets that come "
+                "again would hold other messages: recreate the topic, so that it gets a new id."
             )
         if start < bound.low:
             lost[partition] = Range(start, bound.low)

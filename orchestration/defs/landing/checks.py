@@ -1,0 +1,66 @@
+"""The ledger's arithmetic as a blocking check of each raw table, and the share of refused messages.
+
+Add a check here when it judges what was landed. Avoid the arithmetic: `ledger_check` does it.
+"""
+
+import dagster as dg
+
+from orchestration.defs.landing.assets import CONTRACTS, LANDED, raw_key
+from orchestration.ingest.contracts import TopicContract
+from orchestration.resources.kafka import KafkaResource
+from orchestration.resources.lake import LakeResource
+from orchestration.resources.postgres import PostgresResource
+
+INVALID_SHARE_LIMIT = 0.01
+
+
+def ledger_check(contract: TopicContract) -> dg.AssetChecksDefinition:
+    """The check that nothing downstream runs without."""
+
+    @dg.asset_check(
+        asset=raw_key(contract),
+        name="ledger_balances",
+        blocking=True,
+        description="Offset ranges have no gap and no overlap; broker, ledger, raw table and lake agree.",
+    )
+    def ledger_balances(
+        postgres: PostgresResource, kafka: KafkaResource, lake: LakeResource
+    ) -> dg.AssetCheckResult:
+        from orchestration.defs.landing.metadata import ledger_metadata
+        from orchestration.defs.landing.services import landing_services
+        from orchestration.ingest.ledger_check import check_ledger
+
+        report = check_ledger(landing_services(postgres, kafka, lake), CONTRACTS, [contract.topic])
+        return dg.AssetCheckResult(passed=report.is_balanced, metadata=ledger_metadata(report))
+
+    return ledger_balances
+
+
+def invalid_share_check(contract: TopicContract) -> dg.AssetChecksDefinition:
+    """A warning when a topic's sources send too much that its contract refuses."""
+
+    @dg.asset_check(
+        asset=raw_key(contract),
+        name="invalid_share",
+        description=f"At most {INVALID_SHARE_LIMIT:.0%} of all messages was refused or discarded.",
+    )
+    def invalid_share(postgres: PostgresResource) -> dg.AssetCheckResult:
+        with postgres.connect() as connection:
+            row = connection.execute(
+                "select coalesce(sum(dead_lettered + discarded), 0)::float8, coalesce(sum(landed), 0)::float8 "
+                "from ops.landing_ledger where topic = %s",
+                (contract.topic,),
+            ).fetchone()
+        invalid, landed = row or (0.0, 0.0)
+        share = invalid / (invalid + landed) if invalid else 0.0
+        return dg.AssetCheckResult(
+            passed=share <= INVALID_SHARE_LIMIT,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"share": share},
+        )
+
+    return invalid_share
+
+
+ledger_checks = [ledger_check(contract) for contract in LANDED]
+invalid_share_checks = [invalid_share_check(contract) for contract in LANDED]
