@@ -10,11 +10,14 @@ from datetime import datetime, timedelta
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import frontmatter
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from orchestration.cli import app
 from orchestration.ingest.simulators.fleet import COMPONENTS, FLEET, METRICS
 from rag_assets.documents import Document, read_folder
 from rag_assets.freshness import not_current
@@ -164,6 +167,22 @@ def test_no_two_documents_are_near_copies() -> None:
         if (one, other) not in successors and (other, one) not in successors:
             # Queries and table heads repeat; two different documents share less than a tenth.
             assert len(left & right) / len(left | right) < 0.10, (one, other)
+
+
+def test_commands_in_documents_exist() -> None:
+    """Forbids a runbook that tells the person on call to type a verb that is not there."""
+    root = cast(TyperGroup, get_command(app))
+    found = 0
+    for document in documents():
+        # At the start of a line of a block, or in backticks; prose about opsgraph is not a command.
+        for words in re.findall(r"(?:^|`)opsgraph ([a-z][a-z -]*)", document.content, re.MULTILINE):
+            verb, *rest = words.split()
+            assert verb in root.commands, (document.path, words)
+            group = root.commands[verb]
+            if isinstance(group, TyperGroup):
+                assert rest[0] in group.commands, (document.path, words)
+            found += 1
+    assert found >= 10
 
 
 def golden() -> list[dict[str, Any]]:
