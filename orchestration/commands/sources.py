@@ -4,6 +4,7 @@ Add a verb here when there is another source. Avoid how a source makes or sends 
 `orchestration.ingest.simulators` and `orchestration.ingest.replay`.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -110,7 +111,7 @@ def parse_speed(text: str) -> float | None:
         speed = float(text)
     except ValueError:
         speed = 0.0
-    if speed <= 0.0:
+    if not 0.0 < speed < math.inf:
         raise typer.BadParameter(f"{text!r}: give `max` or a factor of real time such as 3600.")
     return speed
 
@@ -130,11 +131,13 @@ def parse_instant(text: str) -> datetime:
 
 def report_table(report: "SourceReport") -> Table:
     """A source's run as a table: messages by topic, and the plant time that they cover."""
-    span = f"{report.produced_from_at:%Y-%m-%d %H:%M} to {report.produced_through_at:%Y-%m-%d %H:%M} UTC"
-    title = (
-        f"{report.source}: {span}" if report.total else f"{report.source}: nothing new before {span[-20:]}"
+    reached = f"{report.produced_through_at:%Y-%m-%d %H:%M} UTC"
+    span = (
+        f"{report.produced_from_at:%Y-%m-%d %H:%M} to {reached}"
+        if report.total
+        else f"no news before {reached}"
     )
-    table = Table(title=title, caption=f"tenant {report.tenant_id}")
+    table = Table(title=report.source, caption=f"plant time: {span}", min_width=60)
     table.add_column("topic")
     table.add_column("messages", justify="right")
     for topic, count in report.messages.items():

@@ -51,7 +51,7 @@ SIGNS = {
     Component.HYDRAULIC_PUMP: Signs(temperature_c=5.0, vibration=0.15, pressure=-0.16, power=0.04),
     Component.DRIVE_BELT: Signs(temperature_c=4.0, vibration=0.55, rotation=-0.07, power=0.12),
     Component.IMPELLER_SEAL: Signs(vibration=0.45, pressure=-0.20, power=0.06),
-    Component.COOLING_FAN: Signs(temperature_c=18.0, power=0.05),
+    Component.COOLING_FAN: Signs(temperature_c=22.0, power=0.08),
     # A failing controller drives its machine badly and talks badly: little to see for a model.
     Component.CONTROLLER: Signs(temperature_c=4.0, power=0.14),
 }

@@ -28,11 +28,11 @@ _LONGEST_CARRY_DAYS = 4  # planned time without production is carried on at most
 
 CLASSES = ("Good Quality", "Minor Defect", "Major Defect", "Reject")
 # Strain above which a lot falls into the next class: gives about 70, 17, 9 and 4 % of the lots.
-_CLASS_LIMITS: Floats = np.array([1.85, 2.65, 3.75])
+_CLASS_LIMITS: Floats = np.array([2.1, 2.9, 3.9])
 _DEFECT_SHARE: Floats = np.array([0.004, 0.04, 0.12, 0.30])
 DEFECT_TYPES = ("dimensional_deviation", "surface_roughness", "crack", "thermal_distortion", "porosity")
 MATERIAL_GRADES = ("A", "B", "C")
-_GRADE_STRAIN: Floats = np.array([0.0, 0.45, 1.0])
+_GRADE_STRAIN: Floats = np.array([0.0, 0.9, 2.2])
 _CHANCE = 0.05
 _OPERATORS = 18
 _SAMPLE = 50
@@ -133,16 +133,16 @@ def _strain(
     relative: Floats, temperature: Floats, machine: Ints, ambient: Floats, moisture: Floats, years: Floats
 ) -> Floats:
     """What pushed each lot away from good, by the defect that it would cause: (rows, defect types)."""
-    hot = np.maximum((temperature - nominal_readings()[machine, 0]) / 8.0, 0.0)
+    hot = np.maximum((temperature - nominal_readings()[machine, 0]) / 10.0, 0.0)
     shaking = np.maximum((relative[:, 1] - 0.9) / 0.35, 0.0)
     weak = np.maximum((0.99 - relative[:, 2]) / 0.05, 0.0)
-    climate = np.maximum(ambient - 25.0, 0.0) / 4.0 + np.maximum(16.0 - ambient, 0.0) / 3.0
+    climate = np.maximum(ambient - 24.0, 0.0) / 4.0 + np.maximum(16.0 - ambient, 0.0) / 4.0
     causes = {
         "thermal_distortion": hot + climate,
         "surface_roughness": shaking,
-        "dimensional_deviation": weak + 1.1 * np.exp(-years / 3.0),
+        "dimensional_deviation": weak + 1.8 * np.exp(-years / 3.0),
         "porosity": np.maximum(moisture - 60.0, 0.0) / 15.0,
-        "crack": 1.2 * shaking * hot,
+        "crack": 0.8 * shaking * hot,
     }
     return np.stack([causes[name] for name in DEFECT_TYPES], axis=1)
 

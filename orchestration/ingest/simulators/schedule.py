@@ -28,7 +28,7 @@ _SHIFTS = {
 _STOPS_PER_DAY = 0.3
 
 # Hall climate: mean, seasonal swing, daily swing in kelvin.
-_CLIMATE = {"plant-north": (19.0, 4.5, 2.0), "plant-south": (23.0, 5.5, 3.0)}
+_CLIMATE = {"plant-north": (19.5, 2.5, 2.0), "plant-south": (22.5, 3.0, 2.5)}
 
 
 def planned_share(day: int) -> Floats:
