@@ -1,4 +1,6 @@
 -- fact_equipment_events is the kept events plus the kept errors, and nothing else.
+{{ config(meta={'dagster': {'ref': {'name': 'fact_equipment_events'}}}) }}
+
 with counts as (
     select
         (select count(*) from {{ ref('int_equipment_events_deduplicated') }})

@@ -1,4 +1,6 @@
 -- The hours of a machine hold exactly its kept readings: none is lost at an hour's edge, none counts twice.
+{{ config(meta={'dagster': {'ref': {'name': 'int_equipment_metrics_hourly'}}}) }}
+
 with hourly as (
     select
         tenant_id,

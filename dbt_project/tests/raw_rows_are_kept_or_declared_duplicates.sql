@@ -1,6 +1,6 @@
 -- Of the batches that the warehouse has built in, every landed row is either kept or a declared
 -- duplicate. Batches that landed since are left out, so a running lander cannot fail this test.
-{{ config(severity='error') }}
+{{ config(meta={'dagster': {'ref': {'name': 'int_declared_duplicates'}}}) }}
 
 {% set tables = [
     ('equipment_sensors', 'int_sensor_readings_deduplicated', ref('stg_sensor_readings')),
