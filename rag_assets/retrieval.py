@@ -23,6 +23,7 @@ from rag_assets.index.contract import (
     VectorHit,
     VectorQuery,
 )
+from rag_assets.lexical import Scores
 from rag_assets.library import IndexedDocument, TenantLibrary
 
 RRF_K = 10
@@ -210,15 +211,14 @@ def _document_ranking(library: TenantLibrary, scope: TenantScope, hits: Sequence
     return [item for item in order if library.documents[item].key not in scope.excluded_documents]
 
 
-def _fielded_ranking(
-    library: TenantLibrary, scope: TenantScope, scores: np.ndarray[tuple[int], np.dtype[np.float64]]
-) -> list[int]:
-    allowed = (
-        int(position)
-        for position in np.argsort(-scores, kind="stable")
+def _fielded_ranking(library: TenantLibrary, scope: TenantScope, scores: Scores) -> list[int]:
+    order: list[int] = np.argsort(-scores, kind="stable").tolist()
+    allowed = [
+        position
+        for position in order
         if scores[position] > 0 and library.documents[position].key not in scope.excluded_documents
-    )
-    return [position for _, position in zip(range(_DOCUMENT_DEPTH), allowed, strict=False)]
+    ]
+    return allowed[:_DOCUMENT_DEPTH]
 
 
 def _reciprocal_ranks(lists: Iterable[Sequence[int]]) -> dict[int, float]:

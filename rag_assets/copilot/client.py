@@ -61,7 +61,7 @@ def api_answers(url: str) -> bool:
         response = httpx.get(f"{url}/health", timeout=_PROBE_SECONDS)
     except httpx.HTTPError:
         return False
-    return response.status_code == httpx.codes.OK and _is_json(response) and "index_build" in response.text
+    return response.is_success and _is_json(response) and "index_build" in response.text
 
 
 def connect_copilot(api_url: str, database_url: str, store: VectorStore, embedder: Embedder) -> Answering:

@@ -95,7 +95,7 @@ def gather(question: Question, asked_on: date, retriever: Retriever, database: T
 
 def _firmware(machines: Mapping[str, Mapping[str, Any]], machine_id: str | None) -> FirmwareInUse:
     """Firmware of the machine in question, else of the whole fleet, by model."""
-    rows = [machines[machine_id]] if machine_id in machines else machines.values()
+    rows = [machines[machine_id]] if machine_id and machine_id in machines else machines.values()
     in_use: dict[str, set[str]] = {}
     for row in rows:
         if row.get("equipment_model") and row.get("firmware_version"):

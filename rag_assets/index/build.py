@@ -4,7 +4,7 @@ An interrupted build is never visible: its folder has another name until it is c
 alias moves in one transaction after every check has passed. Avoid reading folders here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -122,7 +122,7 @@ def build_index(
 
 
 @contextmanager
-def _builder_lock(connection: psycopg.Connection[Any], alias: str) -> Iterator[None]:
+def _builder_lock(connection: psycopg.Connection[Any], alias: str) -> Generator[None]:
     """One builder per alias; the server lets the lock go if this process dies."""
     connection.execute("select pg_advisory_lock(hashtextextended('rag.index_builds/' || %s, 0))", (alias,))
     try:
@@ -149,8 +149,8 @@ def _describe(
     made: Points,
 ) -> IndexBuild:
     row = connection.execute("select count(*), now() from rag.index_builds").fetchone()
-    count, started_at = row or (0, None)
-    build_id = f"build-{count + 1:04d}-{digest[:10]}"
+    assert row is not None  # an aggregate without groups always gives a row
+    build_id = f"build-{row[0] + 1:04d}-{digest[:10]}"
     return IndexBuild(
         build_id=build_id,
         location=store.location(build_id),
@@ -162,7 +162,7 @@ def _describe(
         chunk_count=len(made.points),
         embedded_count=made.embedded_count,
         status="building",
-        started_at=started_at,
+        started_at=row[1],
         finished_at=None,
     )
 

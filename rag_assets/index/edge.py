@@ -85,7 +85,7 @@ class EdgeStore:
             if time.monotonic() >= deadline:
                 handle.close()
                 raise BuildUnavailableError(
-                    f"index build {build_id} is held by another process, and the embedded engine lets one in; "
+                    f"index build {build_id} is held by another process (the embedded engine lets one in): "
                     "ask through the API while it is up, or set QDRANT_URL"
                 )
             time.sleep(_POLL_SECONDS)

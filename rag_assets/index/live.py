@@ -6,7 +6,7 @@ that, so a swap fails no question. Avoid building and ranking here.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ class LiveIndex:
         self._watcher: threading.Thread | None = None
 
     @contextmanager
-    def lease(self) -> Iterator[tuple[IndexBuild, Retriever]]:
+    def lease(self) -> Generator[tuple[IndexBuild, Retriever]]:
         """The current build, kept open until the block ends.
 
         Raises:
