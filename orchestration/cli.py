@@ -25,6 +25,7 @@ app = typer.Typer(
     help="From Kafka offsets to predicted failures and answers with sources.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
 )
 
 
@@ -36,5 +37,40 @@ def _mount(parent: typer.Typer) -> None:
 
 _mount(app)
 
+
+def main() -> None:
+    """Run the command line; a service that does not answer becomes one sentence, not a traceback."""
+    try:
+        app()
+    except Exception as error:
+        if not _is_connection_failure(error):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        typer.secho(
+            f"A service does not answer: {reason}\n"
+            "Nothing more was done. See which one with `opsgraph status`; start the stack with `opsgraph up`.",
+            err=True,
+            fg="red",
+        )
+        raise SystemExit(1) from None
+
+
+def _is_connection_failure(error: BaseException) -> bool:
+    """Whether a client library gave up on a connection; told by name, since importing them costs seconds."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    names = {f"{type(link).__module__.split('.')[0]}.{type(link).__name__}" for link in chain}
+    return bool(
+        names
+        & {
+            "psycopg.OperationalError",
+            "psycopg2.OperationalError",
+            "httpx.ConnectError",
+            "builtins.ConnectionRefusedError",
+        }
+    )
+
+
 if __name__ == "__main__":
-    app()
+    main()

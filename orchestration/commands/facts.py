@@ -71,6 +71,22 @@ def rows_per_layer(connection: psycopg.Connection) -> dict[str, dict[str, int]]:
     return counts
 
 
+def has_produced(connection: psycopg.Connection, source_prefix: str) -> bool:
+    """Whether a source whose name begins with the prefix has sent anything yet."""
+    row = connection.execute(
+        "select exists (select from ops.source_positions where starts_with(source, %s))", (source_prefix,)
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def health_rows(connection: psycopg.Connection, tenant_id: str) -> int:
+    """Machines of the tenant in `marts.mart_equipment_health`."""
+    row = connection.execute(
+        "select count(*) from marts.mart_equipment_health where tenant_id = %s", (tenant_id,)
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def champions(connection: psycopg.Connection) -> list[Champion]:
     """The versions that serve now, by model and tenant."""
     with connection.cursor(row_factory=class_row(Champion)) as cursor:
