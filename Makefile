@@ -31,7 +31,7 @@ status: ## Health of each service, rows per layer, champions, index builds
 	@$(BIN)/opsgraph status
 
 test: .venv/.dev .venv/.jars ## Run the tests: make test [ARGS="tests/unit -k name"]
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 lint: .venv/.dev ## Everything that reads code without running it; .ci/run lists the steps
 	@.ci/run lint

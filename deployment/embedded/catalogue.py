@@ -4,7 +4,6 @@ Add a service here in the order in which a person reads them. Avoid how one is r
 own module.
 """
 
-import importlib.util
 from dataclasses import dataclass
 
 from deployment.embedded import api, dagster, kafka, mlflow, postgres, probes
@@ -72,6 +71,4 @@ def embedded_services(environment: Environment) -> tuple[Service, ...]:
         api.service(environment.api_port),
     )
     elsewhere = {place.name for place in external_services(environment)}
-    if importlib.util.find_spec("orchestration.api.app") is None:
-        elsewhere.add("api")
     return tuple(service for service in everything if service.name not in elsewhere)

@@ -27,6 +27,18 @@ _LOCATIONS = """
   }
 }
 """
+_DEAD_RUNS = """
+query DeadRuns($before: Float!) {
+  runsOrError(filter: {statuses: [STARTING, STARTED, CANCELING], updatedBefore: $before}) {
+    ... on Runs { results { runId } }
+  }
+}
+"""
+_CANCEL = """
+mutation Cancel($runIds: [String!]!) {
+  terminateRuns(runIds: $runIds, terminatePolicy: MARK_AS_CANCELED_IMMEDIATELY) { __typename }
+}
+"""
 _HEARTBEATS = """
 { instance { daemonHealth { allDaemonStatuses { daemonType required lastHeartbeatTime } } } }
 """
@@ -136,6 +148,26 @@ def daemon_is_beating(url: str, since: float) -> bool:
         return False
     beats = [_seconds(status["lastHeartbeatTime"]) for status in statuses if status["required"]]
     return bool(beats) and min(beats) >= since
+
+
+def cancel_dead_runs(url: str, before: float) -> list[str]:
+    """Mark the runs of an earlier life of the stack as cancelled; return their ids.
+
+    Runs are children of the code server, so none can have outlived a stop of the whole stack. Dagster's
+    default launcher has no way to see that, and they would hold their places in the queue for ever.
+
+    Args:
+        url: Address of the web UI.
+        before: Start of this life, seconds since the epoch; runs that changed later are left alone.
+    """
+    query = {"query": _DEAD_RUNS, "variables": {"before": before}}
+    answer = probes.post_json(f"{url}/graphql", query, timeout_s=10.0)
+    runs = ((answer or {}).get("data") or {}).get("runsOrError", {}).get("results", [])
+    run_ids = [str(run["runId"]) for run in runs]
+    if run_ids:
+        mutation = {"query": _CANCEL, "variables": {"runIds": run_ids}}
+        probes.post_json(f"{url}/graphql", mutation, timeout_s=30.0)
+    return run_ids
 
 
 def _seconds(heartbeat: float | str | None) -> float:

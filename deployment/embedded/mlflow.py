@@ -62,5 +62,4 @@ def service(state_dir: Path, port: int, database_url: str) -> Service:
         directory=state_dir,
         start_order=1,
         stop_order=1,
-        start_timeout_s=120.0,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from deployment.embedded import processes
 from deployment.embedded.service import Service, ServiceError
 
+LOCK = "stack.lock"
 # An empty stack takes 250 MiB; a demo with its write-ahead log, lake and index about 700 MiB more.
 NEEDED_BYTES = 1024**3
 
@@ -67,7 +68,7 @@ def exclusive(state_dir: Path, what: str) -> Iterator[None]:
     Raises:
         ServiceError: Another process holds it; names the process and what it does.
     """
-    path = state_dir / "stack.lock"
+    path = state_dir / LOCK
     with path.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

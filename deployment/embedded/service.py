@@ -66,7 +66,7 @@ class Service:
     stop_signal: signal.Signals = signal.SIGTERM
     start_order: int = 0
     stop_order: int = 0
-    start_timeout_s: float = 60.0
+    start_timeout_s: float = 180.0  # ends that are due to a failure show at once; this is for slow disks
 
 
 def wait_until_ready(
@@ -92,7 +92,8 @@ def wait_until_ready(
             )
         if time.monotonic() - started > service.start_timeout_s:
             raise ServiceError(
-                f"{service.name} was not ready after {service.start_timeout_s:.0f} s. See {log_file}"
+                f"{service.name} was not ready after {service.start_timeout_s:.0f} s; its last lines:\n"
+                f"{tail(log_file)}\nSee {log_file}"
             )
         time.sleep(POLL_S)
     return time.monotonic() - started

@@ -6,6 +6,7 @@ hands those in, because deployment knows the settings and nothing else of orches
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +17,12 @@ from pathlib import Path
 
 import psutil
 
-from deployment.embedded import postgres, preflight, processes
+from deployment.embedded import dagster, postgres, preflight, processes
 from deployment.embedded.catalogue import ExternalService, embedded_services, external_services
 from deployment.embedded.child_environment import child_environment, state_dir
 from deployment.embedded.service import Service, ServiceError, wait_until_ready
 from deployment.embedded.supervisor import STOP_GRACE_S, ProcessState, Supervisor, configuration, log_file
-from orchestration.environment import Environment
+from orchestration.environment import PROJECT_ROOT, Environment
 
 Hooks = Mapping[str, Callable[[], object]]
 
@@ -97,13 +98,18 @@ def up(
     preflight.require_state_dir(state)
     with preflight.exclusive(state, "up"):
         supervisor = Supervisor(state)
+        begun_at = time.time()
         was_running = _supervise(supervisor, services, environment, say)
         try:
-            return _start_all(state, services, hooks or {}, on_ready)
+            started = _start_all(state, services, hooks or {}, on_ready)
         except BaseException:
             if not was_running:
                 _stop_all(state, services)
             raise
+        dead = [] if was_running else dagster.cancel_dead_runs(environment.dagster_url, begun_at)
+        if dead:
+            say(f"marked {len(dead)} Dagster runs as cancelled: the stack was stopped under them")
+        return started
 
 
 def down(environment: Environment, say: Callable[[str], None] = lambda _: None) -> int:
@@ -120,6 +126,26 @@ def down(environment: Environment, say: Callable[[str], None] = lambda _: None) 
         if forced:
             say(f"ended by force, after their service had ended: {', '.join(map(str, forced))}")
         return ended
+
+
+def delete_data(environment: Environment) -> list[Path]:
+    """Stop the stack and delete all that it keeps; return the folders that are gone.
+
+    Raises:
+        ServiceError: The state folder is not one that `opsgraph up` made, or holds more than a stack.
+    """
+    down(environment)
+    state = state_dir(environment)
+    if not state.exists():
+        return []
+    if not (state / preflight.LOCK).exists() or PROJECT_ROOT.is_relative_to(state):
+        raise ServiceError(f"{state} does not look like the state of a stack. Nothing was deleted.")
+    cluster = postgres.data_dir(state, postgres.run_as())
+    outside = [] if cluster.is_relative_to(state) else [cluster.parent]
+    folders = [folder for folder in (state, *outside) if folder.exists()]
+    for folder in folders:
+        shutil.rmtree(folder)
+    return folders
 
 
 def restart(environment: Environment, name: str) -> StartedService:
@@ -187,8 +213,12 @@ def _start_all(
 
     in_order = sorted(services, key=lambda service: service.start_order)
     for _, wave in groupby(in_order, key=lambda service: service.start_order):
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            started.extend(pool.map(start, wave))
+        pool = ThreadPoolExecutor(max_workers=8)
+        try:
+            started.extend(pool.map(start, list(wave)))
+        finally:
+            # After a failure nobody waits for the others: the caller stops them now.
+            pool.shutdown(wait=False, cancel_futures=True)
     return started
 
 

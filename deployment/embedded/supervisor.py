@@ -85,6 +85,7 @@ def configuration(services: Iterable[Service], state_dir: Path, is_root: bool) -
         "logfile_backups": str(LOG_BACKUPS),
         "pidfile": _escaped(run / "supervisord.pid"),
         "directory": _escaped(state_dir),
+        "strip_ansi": "true",  # logs are read with tail and grep
         "minfds": str(max(files, min(soft, OPEN_FILES))),
     }
     if is_root:

@@ -102,12 +102,26 @@ def up_command() -> None:
     _run(lambda console: bring_up(Environment(), console))
 
 
-def down_command() -> None:
-    """Stop every process of the stack; data stay.
+def down_command(
+    delete_data: Annotated[
+        bool, typer.Option("--delete-data", help="Also delete everything that the stack keeps.")
+    ] = False,
+) -> None:
+    """Stop every process of the stack; data stay unless told otherwise.
 
     Example: `opsgraph down`
     """
-    _run(lambda console: bring_down(Environment(), console))
+
+    def work(console: Console) -> None:
+        from deployment.embedded import stack
+
+        environment = Environment()
+        bring_down(environment, console)
+        if delete_data:
+            for folder in stack.delete_data(environment):
+                console.print(f"Deleted {folder}.", highlight=False)
+
+    _run(work)
 
 
 def restart_command(
