@@ -116,11 +116,11 @@ def build_arguments(
         full_refresh: Build incremental models from nothing.
 
     >>> build_arguments(["marts"], full_refresh=True)
-    ['build', '--select', 'marts', '--full-refresh']
+    ['build', '--select', 'marts', '--indirect-selection', 'buildable', '--full-refresh']
     """
     arguments = ["build"]
-    if select:
-        arguments += ["--select", *select]
+    if select:  # a test that also reads a model outside the selection waits for a build that has both
+        arguments += ["--select", *select, "--indirect-selection", "buildable"]
     if full_refresh:
         arguments.append("--full-refresh")
     return arguments + vars_arguments(as_of)

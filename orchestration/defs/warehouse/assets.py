@@ -65,7 +65,7 @@ def prediction_marts(context: dg.AssetExecutionContext, dbt: WarehouseDbt) -> It
     owners=["team:analytics-engineering"],
     kinds={"dbt"},
 )
-def warehouse_docs(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+def warehouse_docs() -> dg.MaterializeResult[Any]:
     """The dbt docs site: every model with its grain, columns, tests, lineage and consumers."""
     environment = Environment()
     page = generate_docs(environment.database_url, environment.state_dir)

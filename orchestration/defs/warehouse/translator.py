@@ -40,7 +40,7 @@ class WarehouseTranslator(dagster_dbt.DagsterDbtTranslator):
 
     def get_automation_condition(
         self, dbt_resource_props: Mapping[str, Any]
-    ) -> dg.AutomationCondition | None:
+    ) -> dg.AutomationCondition[Any] | None:
         """Marts, and all that follows predictions, when their upstream is new and sound."""
         follows = layer_of(dbt_resource_props) == "marts" or PREDICTIONS_TAG in dbt_resource_props["tags"]
         return WHEN_UPSTREAM_IS_SOUND if follows else None
