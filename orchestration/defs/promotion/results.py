@@ -15,11 +15,13 @@ MOST_SHOWN = 10
 def promotion_result(decisions: Sequence["Decision"], serving: Sequence["Serving"]) -> dg.MaterializeResult:
     """Decisions of this run and what serves after it."""
     decided = "\n".join(
-        f"- {found.model_name} {found.model_version} ({found.tenant_id}): **{found.decision}**, {found.reason}"
+        f"- {found.model_name} {found.model_version} ({found.tenant_id}): "
+        f"**{found.decision}**, {found.reason}"
         for found in decisions
     )
     rows = "\n".join(
-        f"| {found.model_name} | {found.tenant_id} | {found.model_version} | {found.served_from:%Y-%m-%d %H:%M} |"
+        f"| {found.model_name} | {found.tenant_id} | {found.model_version} "
+        f"| {found.served_from:%Y-%m-%d %H:%M} |"
         for found in serving
     )
     table = f"| model | tenant | version | since |\n|---|---|---|---|\n{rows}"
@@ -44,8 +46,9 @@ def prediction_result(outcomes: Sequence["PredictionOutcome"]) -> dg.Materialize
         key=lambda pair: -pair[0].failure_probability,
     )
     rows = "\n".join(
-        f"| {outcome.tenant_id} | {found.equipment_id} | {found.horizon_hours} h | {found.failure_probability:.3f} "
-        f"| {found.risk_level.value} | {'; '.join(found.contributing_factors)} |"
+        f"| {outcome.tenant_id} | {found.equipment_id} | {found.horizon_hours} h "
+        f"| {found.failure_probability:.3f} | {found.risk_level.value} "
+        f"| {'; '.join(found.contributing_factors)} |"
         for found, outcome in ranked[:MOST_SHOWN]
     )
     header = "| tenant | machine | horizon | probability | risk | why |\n|---|---|---|---|---|---|"

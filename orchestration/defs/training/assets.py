@@ -27,7 +27,8 @@ def failure_model(horizon: Horizon, name: str) -> dg.AssetsDefinition:
         owners=["team:ml-engineering"],
         kinds={"xgboost", "mlflow"},
         description=f"Probability of a failure within {horizon.hours} h: calibrated XGBoost, registered in "
-        f"MLflow as `{horizon.model_name}`, alias `challenger`. Grain: one version per tenant and training set.",
+        f"MLflow as `{horizon.model_name}`, alias `challenger`. "
+        "Grain: one version per tenant and training set.",
     )
     def asset(
         context: dg.AssetExecutionContext, postgres: PostgresResource, mlflow: MlflowResource
