@@ -254,7 +254,6 @@ def show(dead_letter_id: Annotated[int, typer.Argument(help="Id from `dead-lette
     import psycopg
 
     from orchestration.ingest.contracts import load_contracts
-    from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
     from orchestration.ingest.dead_letter_view import hex_lines, partial_decode
     from orchestration.ingest.dead_letters import Selection, find
     from orchestration.ingest.postgres_sink import headers_from_json
@@ -276,7 +275,7 @@ def show(dead_letter_id: Annotated[int, typer.Argument(help="Id from `dead-lette
         console.print(f"landed at {letter.replayed_at:%F %T} by replay, batch {letter.replay_batch_id}")
     payload = letter.payload or b""
     console.print("\n".join(hex_lines(payload)), markup=False, highlight=False)
-    catalog = SchemaCatalog(contracts, environment.schema_registry_url)
+    catalog = landing_services(environment).schema_catalog(contracts)
     decoded = partial_decode(payload, contracts[letter.topic], catalog)
     for name, value in decoded.fields.items():
         console.print(f"  {name} = {value!r:.200}", markup=False)
@@ -298,13 +297,8 @@ def replay_letters(
 
     if not (ids or topic or error_class):
         raise typer.BadParameter("Name ids, --topic or --error-class.")
-    environment = Environment()
-    report = replay(
-        environment.database_url,
-        load_contracts(),
-        Selection(ids=ids or (), topic=topic, error_class=error_class),
-        environment.schema_registry_url,
-    )
+    selection = Selection(ids=ids or (), topic=topic, error_class=error_class)
+    report = replay(landing_services(Environment()), load_contracts(), selection)
     console.print(
         f"{report.landed} landed, {report.discarded} discarded by contract, {len(report.refused)} still "
         "refused; the lake takes them with its next landing."

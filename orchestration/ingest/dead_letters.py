@@ -20,11 +20,11 @@ from confluent_kafka import Message
 from orchestration.ingest.batch import KNOWN_AT_HEADER, Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk
 from orchestration.ingest.contracts import TopicContract, ensure_day_partition
-from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
 from orchestration.ingest.ledger import Counts, LedgerRow, next_batch_ids, write_rows
 from orchestration.ingest.offsets import PartitionId, Range
 from orchestration.ingest.pii import PiiVault
 from orchestration.ingest.postgres_sink import copy_rows, copy_stream, headers_from_json, write_watermarks
+from orchestration.ingest.services import LandingServices
 
 REPLAY_LOCK = 73350003  # one replay at a time, so that its batch ids are committed in their order
 
@@ -114,26 +114,22 @@ def _select(connection: psycopg.Connection[Any], selection: Selection, lock: boo
 
 
 def replay(
-    database_url: str,
-    contracts: Mapping[str, TopicContract],
-    selection: Selection,
-    schema_registry_url: str | None = None,
+    services: LandingServices, contracts: Mapping[str, TopicContract], selection: Selection
 ) -> ReplayReport:
     """Land the dead letters of a selection that pass under the contract as it is now.
 
     Args:
-        database_url: `postgresql://…`; all is one transaction.
+        services: Addresses; all is one transaction in Postgres.
         contracts: Contracts by topic.
         selection: Which; those that were replayed before are never taken again.
-        schema_registry_url: Registry for schema ids; None takes the pinned ones.
     """
-    catalog = SchemaCatalog(contracts, schema_registry_url)
+    catalog = services.schema_catalog(contracts)
     landed = discarded = 0
     refused: list[tuple[int, str]] = []
     batch_ids: list[int] = []
     with (
-        psycopg.connect(database_url, autocommit=True) as keys,
-        psycopg.connect(database_url) as connection,
+        psycopg.connect(services.database_url, autocommit=True) as keys,
+        psycopg.connect(services.database_url) as connection,
     ):
         connection.execute("select pg_advisory_xact_lock(%s)", (REPLAY_LOCK,))
         vault = PiiVault(keys)

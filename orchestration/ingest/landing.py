@@ -144,7 +144,7 @@ def land_topic(
     Raises:
         LandingError: Landing can't go on; what was committed before stays.
     """
-    contracts = load_contracts() if contracts is None else contracts
+    contracts = load_contracts(services.contracts_dir) if contracts is None else contracts
     if topic not in landed_topics(contracts):
         raise LandingError(
             f"{topic} is no topic that is landed; known are {', '.join(landed_topics(contracts))}. "

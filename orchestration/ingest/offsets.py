@@ -171,9 +171,9 @@ def plan(
         start = known.get(partition, bound.low)
         if start > bound.end:
             raise LandingError(
-                f"{partition}: the ledger has landed up to offset {start}, but the broker ends "
-                f"at {bound.end}: its log was cut or restored from an older copy. Nothing was landed. Offsets that come "
-                "again would hold other messages: recreate the topic, so that it gets a new id."
+                f"{partition}: the ledger has landed up to offset {start}, but the broker ends at "
+                f"{bound.end}. Its log was cut or restored from an older copy. Nothing was landed: "
+                "offsets that come again would hold other messages. Recreate the topic for a new id."
             )
         if start < bound.low:
             lost[partition] = Range(start, bound.low)

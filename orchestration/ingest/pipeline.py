@@ -19,7 +19,6 @@ import psycopg
 from orchestration.ingest.batch import Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk, RangeReader
 from orchestration.ingest.contracts import TopicContract
-from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
 from orchestration.ingest.lake import Lake
 from orchestration.ingest.lake_writer import LakeBehindError, LakeWriter
 from orchestration.ingest.ledger import next_batch_ids
@@ -193,7 +192,7 @@ class LandingPipeline:
     def _prepare(self) -> None:
         with psycopg.connect(self._services.database_url, autocommit=True) as connection:
             vault = self._vault = PiiVault(connection)
-            catalog = SchemaCatalog(self._contracts, self._services.schema_registry_url)
+            catalog = self._services.schema_catalog(self._contracts)
             builders: dict[str, BatchBuilder] = {}
             ids: list[int] = []
             for chunks in self._chunks:

@@ -4,7 +4,12 @@ Add an address here when landing needs another service. Avoid settings of behavi
 beside the function that they tune.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from orchestration.ingest.contracts import CONTRACTS_DIR, TopicContract
+from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,7 @@ class LandingServices:
         lake_url: Warehouse root of the Iceberg tables: a folder, `file://…` or `s3://…`.
         catalog_uri: SQLAlchemy URL of the Iceberg catalog's database.
         schema_registry_url: Confluent-compatible registry; None takes the pinned schema ids.
+        contracts_dir: Folder of the contracts and the pinned schema ids.
     """
 
     database_url: str
@@ -24,3 +30,8 @@ class LandingServices:
     lake_url: str
     catalog_uri: str
     schema_registry_url: str | None = None
+    contracts_dir: Path = CONTRACTS_DIR
+
+    def schema_catalog(self, contracts: Mapping[str, TopicContract]) -> SchemaCatalog:
+        """Where the schema ids of messages are looked up."""
+        return SchemaCatalog(contracts, self.schema_registry_url, self.contracts_dir)

@@ -47,8 +47,8 @@ def invalid_share_check(contract: TopicContract) -> dg.AssetChecksDefinition:
     def invalid_share(postgres: PostgresResource) -> dg.AssetCheckResult:
         with postgres.connect() as connection:
             row = connection.execute(
-                "select coalesce(sum(dead_lettered + discarded), 0)::float8, coalesce(sum(landed), 0)::float8 "
-                "from ops.landing_ledger where topic = %s",
+                "select coalesce(sum(dead_lettered + discarded), 0)::float8, "
+                "coalesce(sum(landed), 0)::float8 from ops.landing_ledger where topic = %s",
                 (contract.topic,),
             ).fetchone()
         invalid, landed = row or (0.0, 0.0)
