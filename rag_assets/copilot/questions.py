@@ -87,7 +87,8 @@ def read_question(question: Question, fleet: Collection[str]) -> Reading:
     )
     search_text = question.text
     for name in named:
-        search_text = search_text.replace(name, " ")
+        if name.lower() in known or name in unknown:
+            search_text = search_text.replace(name, " ")
     codes = tuple(dict.fromkeys(_code(match.group()) for match in _CODE.finditer(search_text)))
     return Reading(
         topic=_topic(question.text, bool(machines or unknown), bool(codes)),

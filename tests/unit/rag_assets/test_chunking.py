@@ -1,3 +1,5 @@
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +49,7 @@ def test_cut_sections_overlap_and_say_by_how_much() -> None:
     chunks = chunk_document(document(content))
 
     assert len(chunks) > 2
-    for before, after in zip(chunks, chunks[1:], strict=False):
+    for before, after in itertools.pairwise(chunks):
         assert 0 < after.overlap_characters <= 202  # 200 and the blank line
         assert before.text.endswith(after.text[: after.overlap_characters].strip())
     together = "\n\n".join(chunk.text[chunk.overlap_characters :] for chunk in chunks)
@@ -69,7 +71,9 @@ def test_an_insertion_at_the_top_keeps_the_chunks_below() -> None:
     """Forbids that one new section makes all others new, which would embed them all again."""
     sections = "\n\n".join(f"## Section {n}\n\n{'word ' * 190}" for n in range(6))
     before = {chunk.content_hash for chunk in chunk_document(document(sections))}
-    after = {chunk.content_hash for chunk in chunk_document(document(f"## New\n\n{'fresh ' * 160}\n\n{sections}"))}
+    after = {
+        chunk.content_hash for chunk in chunk_document(document(f"## New\n\n{'fresh ' * 160}\n\n{sections}"))
+    }
 
     assert before < after
     assert len(after - before) == 1

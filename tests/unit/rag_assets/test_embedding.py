@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from word_embedder import MemoryKeeper, WordEmbedder
 
 from rag_assets.embedding import MAX_TOKENS, MiniLmEmbedder, cached_graph
 from rag_assets.minilm import load_weights, model_folder
-from word_embedder import MemoryKeeper, WordEmbedder
 
 HEADS = 12
 
@@ -64,7 +64,11 @@ def reference(text: str) -> NDArray[np.float32]:
 
 def test_the_graph_is_the_published_network(embedder: MiniLmEmbedder) -> None:
     """Forbids a graph that is nearly right: vectors would drift from every other user of the model."""
-    texts = ["E101 spindle overtemperature", "Replace the coolant pump's seal, then log the event.", "überhitzt 47 °C"]
+    texts = [
+        "E101 spindle overtemperature",
+        "Replace the coolant pump's seal, then log the event.",
+        "überhitzt 47 °C",
+    ]
     vectors = embedder.embed(texts)
 
     for text, vector in zip(texts, vectors, strict=True):

@@ -9,9 +9,19 @@ from rag_assets.freshness import covers, not_applicable, not_current
 ON = date(2026, 6, 1)
 
 
-def edition(document_id: str, version: str, effective_on: date | None, supersedes: tuple[str, ...] = ()) -> Document:
+def edition(
+    document_id: str, version: str, effective_on: date | None, supersedes: tuple[str, ...] = ()
+) -> Document:
     return Document(
-        "plant", document_id, version, "T", "p.md", "", "text", effective_on=effective_on, supersedes=supersedes
+        "plant",
+        document_id,
+        version,
+        "T",
+        "p.md",
+        "",
+        "text",
+        effective_on=effective_on,
+        supersedes=supersedes,
     )
 
 

@@ -1,0 +1,172 @@
+"""One contract, every engine: what retrieval relies on must hold in each of them."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from word_embedder import MemoryKeeper, WordEmbedder
+
+from rag_assets.analysis import term_id, terms
+from rag_assets.chunking import ChunkerSettings
+from rag_assets.documents import Document
+from rag_assets.index.contract import (
+    BuildUnavailableError,
+    IndexPoint,
+    MissingTenantError,
+    OpenBuild,
+    TenantScope,
+    VectorQuery,
+    VectorStore,
+)
+from rag_assets.index.edge import EdgeStore
+from rag_assets.index.points import make_points
+from rag_assets.index.server import ServerStore
+
+BUILD = f"build-{uuid.uuid4().hex[:8]}"
+EMBEDDER = WordEmbedder()
+
+
+def document(tenant: str, name: str, text: str) -> Document:
+    return Document(tenant, name, "1", name.title(), f"{name}.md", "", text, tags=("x",))
+
+
+def points() -> tuple[IndexPoint, ...]:
+    """Two tenants with nearly the same documents."""
+    documents = [
+        document(tenant, name, f"# {name}\n\n{text}")
+        for tenant in ("north", "south")
+        for name, text in (
+            ("seal", f"Replace the pump seal when it leaks ({tenant})."),
+            ("belt", f"Tension the drive belt of the conveyor ({tenant})."),
+        )
+    ]
+    return make_points(documents, EMBEDDER, MemoryKeeper(), ChunkerSettings()).points
+
+
+@pytest.fixture(params=["edge", "server-local", "server"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
+    """Each engine; the real server only where one is named."""
+    if request.param == "edge":
+        yield EdgeStore(tmp_path, wait_seconds=0.2)
+        return
+    url = os.environ.get("QDRANT_URL")
+    if request.param == "server" and not url:
+        pytest.skip("QDRANT_URL is not set")
+    from qdrant_client import QdrantClient
+
+    client = QdrantClient(url=url) if request.param == "server" else QdrantClient(":memory:")
+    server = ServerStore(client)
+    yield server
+    server.drop(BUILD)
+    client.close()
+
+
+@pytest.fixture
+def build(store: VectorStore) -> Iterator[OpenBuild]:
+    """A finished build, open."""
+    writer = store.create(BUILD, EMBEDDER.dimension)
+    writer.add(points())
+    writer.close()
+    opened = store.open(BUILD)
+    yield opened
+    opened.close()
+
+
+def test_what_was_written_is_what_is_read(build: OpenBuild) -> None:
+    """Forbids an engine that drops or changes payloads."""
+    expected = {point.passage.chunk_id: point.passage for point in points()}
+
+    assert build.count() == len(expected) == 4
+    assert {passage.chunk_id: passage for passage in build.passages()} == expected
+
+
+def test_a_search_sees_one_tenant(build: OpenBuild) -> None:
+    """Forbids a leak: the other tenant's documents are near-identical and would rank next."""
+    tenants = {passage.chunk_id: passage.tenant_id for passage in build.passages()}
+    vector = EMBEDDER.embed(["replace the pump seal"])[0]
+    sparse = {term_id(term): 1.0 for term in terms("pump seal belt")}
+    queries = [
+        *(VectorQuery(name, 10, dense=vector) for name in ("passage", "title", "lead")),
+        VectorQuery("bm25", 10, sparse=sparse),
+    ]
+
+    for tenant in ("north", "south"):
+        rankings = build.search(TenantScope(tenant), queries)
+        assert [len(ranking) for ranking in rankings] == [2, 2, 2, 2]
+        assert {tenants[hit.chunk_id] for ranking in rankings for hit in ranking} == {tenant}
+    assert build.search(TenantScope("nobody"), queries) == [[], [], [], []]
+
+
+@pytest.mark.parametrize("tenant", ["", "  "])
+def test_a_search_without_tenant_cannot_be_written(tenant: str) -> None:
+    """Forbids that a forgotten filter means 'all tenants'."""
+    with pytest.raises(MissingTenantError):
+        TenantScope(tenant)
+
+
+def test_excluded_documents_do_not_come_back(build: OpenBuild) -> None:
+    """Forbids that a superseded document takes a place in the ranking."""
+    query = VectorQuery("passage", 10, dense=EMBEDDER.embed(["replace the pump seal"])[0])
+    titles = {passage.chunk_id: passage.title for passage in build.passages()}
+
+    scope = TenantScope("north", frozenset({"seal@1"}))
+
+    assert [titles[hit.chunk_id] for hit in build.search(scope, [query])[0]] == ["Belt"]
+
+
+def test_scores_are_raw_cosine_and_bm25(build: OpenBuild) -> None:
+    """Forbids an engine that normalizes or fuses: evidence is judged on these numbers."""
+    point = next(item for item in points() if item.passage.title == "Seal")
+    seal = term_id(terms("seal")[0])
+    queries = [
+        VectorQuery("passage", 1, dense=point.dense["passage"]),
+        VectorQuery("bm25", 1, sparse={seal: 1.0}),
+    ]
+
+    dense, sparse = build.search(TenantScope(point.passage.tenant_id), queries)
+
+    assert dense[0].score == pytest.approx(1.0, abs=1e-4)
+    assert sparse[0].score == pytest.approx(point.sparse[seal], rel=1e-4)
+
+
+def test_an_unfinished_build_cannot_be_opened(store: VectorStore) -> None:
+    """Forbids that readers find half of an index."""
+    writer = store.create(BUILD, EMBEDDER.dimension)
+    writer.add(points()[:1])
+
+    assert not store.exists(BUILD)
+    with pytest.raises(BuildUnavailableError):
+        store.open(BUILD)
+    writer.close()
+    assert store.exists(BUILD)
+
+
+def test_a_build_can_be_started_again_and_dropped(store: VectorStore) -> None:
+    """Forbids that leftovers of a killed builder end up in the next build."""
+    abandoned = store.create(BUILD, EMBEDDER.dimension)
+    abandoned.add(points())
+    writer = store.create(BUILD, EMBEDDER.dimension)
+    writer.add(points()[:1])
+    writer.close()
+
+    opened = store.open(BUILD)
+    assert opened.count() == 1
+    opened.close()
+    store.drop(BUILD)
+    assert not store.exists(BUILD)
+
+
+def test_the_embedded_engine_lets_one_reader_in(tmp_path: Path) -> None:
+    """Forbids two owners of one folder: both would write its files when they close."""
+    store = EdgeStore(tmp_path, wait_seconds=0.2)
+    writer = store.create(BUILD, EMBEDDER.dimension)
+    writer.add(points())
+    writer.close()
+    first = store.open(BUILD)
+
+    with pytest.raises(BuildUnavailableError, match="held by another process"):
+        EdgeStore(tmp_path, wait_seconds=0.2).open(BUILD)
+    first.close()
+    EdgeStore(tmp_path, wait_seconds=0.2).open(BUILD).close()
