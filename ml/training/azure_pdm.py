@@ -11,6 +11,7 @@ Targets: failure within each horizon; the same with error codes withheld; and a 
 the last day dropped, because the errors of this set stand 24 h before the failure and give the rest away.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -147,3 +148,19 @@ def _rows(
 
 def _without_errors(history: PlantHistory) -> PlantHistory:
     return replace(history, events=history.events.filter(pl.col("event_type") != "error"))
+
+
+def by_horizon(judged: Sequence[Judgement]) -> dict[str, Any]:
+    """The best-founded protocol per target, the others beside it: what `--json` prints.
+
+    `transfer` is preferred where the folder has other machines; keys of a target are the metrics of
+    `EvaluationReport.metrics`.
+    """
+    found: dict[str, Any] = {}
+    for judgement in judged:
+        name = judgement.target if judgement.has_error_codes else f"{judgement.target}_without_errors"
+        entry = judgement.to_json()
+        if name not in found:
+            found[name] = {**entry, "protocols": {}}
+        found[name]["protocols"][judgement.protocol] = entry
+    return found
