@@ -99,5 +99,10 @@ def ensure_day_partition(connection: psycopg.Connection[Any], table: str, day: d
 
 
 def _exists(connection: psycopg.Connection[Any], partition: str) -> bool:
-    row = connection.execute("select to_regclass(%s)", (f"{RAW_SCHEMA}.{partition}",)).fetchone()
-    return row is not None and row[0] is not None
+    # Not to_regclass: it answers from the session's catalog cache, which within a transaction may still
+    # lack what another session committed while this one waited for the lock.
+    row = connection.execute(
+        "select exists (select from pg_class where relname = %s and relnamespace = %s::regnamespace)",
+        (partition, RAW_SCHEMA),
+    ).fetchone()
+    return row is not None and bool(row[0])

@@ -25,6 +25,7 @@ from orchestration.ingest.contracts.model import (
     ViolationMode,
 )
 from orchestration.ingest.contracts.physical_types import PHYSICAL_TYPES
+from orchestration.ingest.contracts.reserved_words import RESERVED_WORDS
 
 if TYPE_CHECKING:
     from open_data_contract_standard.model import (
@@ -242,9 +243,11 @@ class _Reading:
             for name in wanted:
                 if name not in names:
                     self.fault("topic", f"{part} names {name!r}, which is not a field of the contract")
-        for name in ("tenant_id",):
-            if name not in names:
-                self.fault("topic", f"field {name!r} is missing; every message names its tenant")
+        optional = {field.name for field in contract.fields if not field.is_required}
+        for name in sorted(optional.intersection(contract.message_key)):
+            self.fault(name, "is part of the message key, so it has to be required")
+        if "tenant_id" not in names:
+            self.fault("topic", "field 'tenant_id' is missing; every message names its tenant")
         events = [field for field in contract.fields if field.role is FieldRole.EVENT_TIME]
         if len(events) != 1 or events[0].physical_type != "timestamp-micros" or not events[0].is_required:
             self.fault("topic", "give exactly one required timestamp-micros field the role eventTime")
@@ -255,13 +258,14 @@ class _Reading:
 
 def _field_faults(field: ContractField, names: list[str]) -> list[str]:
     """What is wrong with a field that is well-formed."""
-    reserved = {column.name for column in SYSTEM_COLUMNS}
+    system = {column.name for column in SYSTEM_COLUMNS}
     rules: list[tuple[bool, Callable[[], str]]] = [
         (
             not COLUMN_NAME.fullmatch(field.name),
             lambda: "is no column name; use lower case, digits and underscores",
         ),
-        (field.name in reserved, lambda: "is the name of a system column; choose another"),
+        (field.name in RESERVED_WORDS, lambda: "is a reserved word of Postgres; choose another name"),
+        (field.name in system, lambda: "is the name of a system column; choose another"),
         (names.count(field.name) > 1, lambda: "stands in the contract twice"),
         (not field.description, lambda: "has no description; write one sentence"),
         (

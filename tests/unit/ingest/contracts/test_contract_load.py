@@ -60,6 +60,8 @@ def test_a_field_without_a_mode_has_its_topics(contract_file: Path) -> None:
         ("description: Iron.", "description: ''", "iron_ppm: has no description"),
         ("name: iron_ppm", "name: Iron-ppm", "Iron-ppm: is no column name"),
         ("name: iron_ppm", "name: landed_at", "landed_at: is the name of a system column"),
+        ("name: iron_ppm", "name: offset", "offset: is a reserved word of Postgres"),
+        ("tenant_id/sample_id", "tenant_id/verdict", "verdict: is part of the message key, so it has to be"),
         ("name: iron_ppm", "name: verdict", "verdict: stands in the contract twice"),
         ("tenant_id/sample_id", "tenant_id/machine", "messageKey names 'machine', which is not a field"),
         ("property: partitions, value: 1", "property: partitions, value: 0", "partitions is 0"),
