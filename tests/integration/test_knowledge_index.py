@@ -1,0 +1,288 @@
+"""Index builds on real Postgres and the real engine; the embedder is a fake, for speed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import psycopg
+import pytest
+from word_embedder import WordEmbedder
+
+from rag_assets.index import builds
+from rag_assets.index.build import BuildOutcome, BuildStatus, EmptyCorpusError, build_index
+from rag_assets.index.contract import IndexPoint
+from rag_assets.index.edge import EdgeStore, EdgeWriter
+from rag_assets.index.live import LiveIndex
+from rag_assets.index.refresh import read_source
+from rag_assets.index.verification import Check
+from rag_assets.retrieval import Retriever, SearchRequest
+
+pytestmark = pytest.mark.integration
+
+ON = date(2026, 6, 1)
+TESTS = Path(__file__).parents[1]
+
+
+class Plant:
+    """A folder of documents, the database and the engine that it is indexed with."""
+
+    def __init__(self, database_url: str, folder: Path) -> None:
+        self.database_url = database_url
+        self.documents = folder / "documents"
+        self.documents.mkdir()
+        self.store = EdgeStore(folder / "index", wait_seconds=5)
+        self.embedder = WordEmbedder()
+
+    def write(self, name: str, text: str) -> None:
+        """Write one document."""
+        (self.documents / f"{name}.md").write_text(text)
+
+    def build(self, gates: Sequence = ()) -> BuildOutcome:
+        """Read the folder for tenant `plant`, and index."""
+        read_source(self.database_url, self.documents, "folder", "plant")
+        return build_index(self.database_url, self.store, self.embedder, gates)
+
+    def alias(self) -> str | None:
+        """The build that answers."""
+        with psycopg.connect(self.database_url) as connection:
+            build = builds.current_build(connection)
+        return build.build_id if build else None
+
+    def find(self, query: str, tenant: str = "plant") -> list[str]:
+        """Document ids that the live build gives."""
+        retriever = Retriever(self.store.open(self.alias() or ""), self.embedder)
+        try:
+            return [hit.document.document_id for hit in retriever.search(SearchRequest(query, tenant, ON))]
+        finally:
+            retriever.close()
+
+
+@pytest.fixture
+def plant(database_url: str, tmp_path: Path) -> Plant:
+    """A plant with two documents, not yet indexed."""
+    plant = Plant(database_url, tmp_path)
+    plant.write("seal", "# Pump seal\n\n## Steps\n\n1. Replace the pump seal.\n")
+    plant.write("belt", "# Drive belt\n\n## Steps\n\n1. Tension the drive belt.\n")
+    return plant
+
+
+def test_a_verified_build_answers_and_an_unchanged_corpus_makes_none(plant: Plant) -> None:
+    """Forbids a build that is not read back, and a rebuild for nothing."""
+    first = plant.build()
+    second = plant.build()
+
+    assert first.status is BuildStatus.PUBLISHED
+    assert [check.name for check in first.checks if not check.passed] == []
+    assert (second.status, second.build_id) == (BuildStatus.UNCHANGED, first.build_id)
+    assert plant.find("pump seal")[0] == "seal"
+
+
+def test_only_what_changed_is_embedded_again(plant: Plant) -> None:
+    """Forbids embedding a whole corpus for one new document."""
+    plant.build()
+    plant.embedder.embedded.clear()
+    plant.write("fan", "# Cooling fan\n\nClean the filter mat.\n")
+    outcome = plant.build()
+
+    # One chunk, its title and its lead are new; the rest of what is embedded is the self-retrieval sample.
+    assert outcome.embedded_count == 3
+    assert plant.find("filter mat")[0] == "fan"
+
+
+def test_a_removed_document_is_gone_from_the_next_build(plant: Plant) -> None:
+    """Forbids that a withdrawn runbook is found for ever."""
+    plant.build()
+    (plant.documents / "belt.md").unlink()
+    plant.build()
+
+    assert "belt" not in plant.find("tension the drive belt")
+
+
+def test_a_broken_file_keeps_its_last_good_text(plant: Plant) -> None:
+    """Forbids that a typing error in front matter removes a runbook from the index."""
+    plant.build()
+    plant.write("belt", "---\ntitle: [broken\n---\n# Drive belt\n")
+    outcome = plant.build()
+
+    assert outcome.status is BuildStatus.UNCHANGED
+    assert "belt" in plant.find("tension the drive belt")
+
+
+def test_an_empty_corpus_never_replaces_a_full_index(database_url: str, tmp_path: Path) -> None:
+    """Forbids the green run over an empty index."""
+    with pytest.raises(EmptyCorpusError, match="no document"):
+        Plant(database_url, tmp_path).build()
+
+
+def test_a_rejected_build_leaves_the_old_one_answering(plant: Plant) -> None:
+    """Forbids that a build which fails its gate becomes visible, or stays on the disk."""
+    good = plant.build()
+    plant.write("fan", "# Fan\n\nText.\n")
+    rejected = plant.build(gates=[lambda _: Check("gate", False, "worse than before")])
+
+    assert rejected.status is BuildStatus.REJECTED
+    assert plant.alias() == good.build_id
+    assert not plant.store.exists(rejected.build_id)
+
+
+def test_a_lying_store_is_found_out(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forbids trusting the writer: a store that loses a point fails count and hashes."""
+    original = EdgeWriter.add
+
+    def lose_one(self: EdgeWriter, points: Sequence[IndexPoint]) -> None:
+        original(self, points[1:])
+
+    monkeypatch.setattr(EdgeWriter, "add", lose_one)
+    outcome = plant.build()
+
+    failed = {check.name for check in outcome.checks if not check.passed}
+    assert {"count_equals_corpus", "content_hashes_equal_corpus"} <= failed
+    assert plant.alias() is None
+
+
+def test_rollback_goes_back_and_forth(plant: Plant) -> None:
+    """Forbids a rollback that needs a rebuild, or that ends nowhere."""
+    first = plant.build()
+    plant.write("fan", "# Fan\n\nText.\n")
+    second = plant.build()
+    with psycopg.connect(plant.database_url) as connection:
+        assert builds.roll_back(connection).build_id == first.build_id
+    assert "fan" not in plant.find("fan")
+    with psycopg.connect(plant.database_url) as connection:
+        assert builds.roll_back(connection).build_id == second.build_id
+
+
+def test_nothing_to_roll_back_to_is_said(plant: Plant) -> None:
+    """Forbids that a rollback without an earlier build leaves the alias on nothing."""
+    only = plant.build()
+    with psycopg.connect(plant.database_url) as connection, pytest.raises(builds.NoPreviousBuildError):
+        builds.roll_back(connection)
+    assert plant.alias() == only.build_id
+
+
+def test_old_builds_are_removed_but_not_those_in_use(plant: Plant) -> None:
+    """Forbids a disk that fills with builds, and a rollback into nothing."""
+    made = []
+    for number in range(5):
+        plant.write("fan", f"# Fan\n\nEdition {number}.\n")
+        made.append(plant.build().build_id)
+
+    assert [plant.store.exists(build_id) for build_id in made] == [False, False, True, True, True]
+
+
+KILLED_BUILDER = """
+import os, signal, sys
+from pathlib import Path
+from rag_assets.index.build import build_index
+from rag_assets.index.edge import EdgeStore, EdgeWriter
+from word_embedder import WordEmbedder
+
+def die(self):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+EdgeWriter.close = die
+build_index(sys.argv[1], EdgeStore(Path(sys.argv[2])), WordEmbedder())
+"""
+
+
+def test_a_killed_builder_leaves_nothing_visible(plant: Plant, tmp_path: Path) -> None:
+    """Forbids that half an index answers, or blocks the next builder."""
+    good = plant.build()
+    plant.write("fan", "# Fan\n\nText.\n")
+    read_source(plant.database_url, plant.documents, "folder", "plant")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_BUILDER, plant.database_url, str(tmp_path / "index")],
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        check=False,
+    )
+
+    assert killed.returncode == -signal.SIGKILL
+    assert plant.alias() == good.build_id
+    assert plant.find("pump seal")[0] == "seal"
+    healed = plant.build()
+    assert healed.status is BuildStatus.PUBLISHED
+    assert "fan" in plant.find("fan")
+    assert not list((tmp_path / "index").glob("*.partial"))
+
+
+def test_superseded_documents_are_never_found(plant: Plant) -> None:
+    """Forbids that a superseded text is cited as current, however well it matches."""
+    plant.write("seal-1", "---\nid: seal\nversion: '1'\neffective_date: 2024-01-01\n---\nOld pump seal steps")
+    plant.write("seal", "---\nid: seal\nversion: '2'\neffective_date: 2026-01-01\n---\nPump seal steps")
+    plant.write("tray", "---\nid: tray\nsupersedes: null\n---\nPump seal tray")
+    plant.write("leak", "---\nid: leak\nsupersedes: tray\n---\nPump seal leak")
+    plant.build()
+    retriever = Retriever(plant.store.open(plant.alias() or ""), plant.embedder)
+
+    hits = retriever.search(SearchRequest("old pump seal tray", "plant", ON, top_k=50))
+    retriever.close()
+
+    assert {hit.document.key for hit in hits} == {"seal@2", "leak@1", "belt@1"}
+
+
+def test_tenants_never_see_each_other(plant: Plant, tmp_path: Path) -> None:
+    """Forbids a leak in either direction between near-identical documents."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("seal", "belt"):
+        (other / f"{name}.md").write_text(
+            (plant.documents / f"{name}.md").read_text() + "\nSecret of the other.\n"
+        )
+    read_source(plant.database_url, other, "other-folder", "other")
+    plant.build()
+    retriever = Retriever(plant.store.open(plant.alias() or ""), plant.embedder)
+
+    for tenant in ("plant", "other", "nobody"):
+        for query in ("pump seal", "drive belt", "secret of the other", "steps"):
+            hits = retriever.search(SearchRequest(query, tenant, ON, top_k=50))
+            assert {hit.passage.tenant_id for hit in hits} <= {tenant}
+            assert len(hits) == (0 if tenant == "nobody" else 2)
+    retriever.close()
+
+
+def test_no_query_fails_while_the_alias_moves(plant: Plant) -> None:
+    """Forbids a failed question during a swap: 3 askers on the real engine while 4 builds are published."""
+    plant.build()
+
+    def read_alias() -> builds.IndexBuild | None:
+        with psycopg.connect(plant.database_url) as connection:
+            return builds.current_build(connection)
+
+    live = LiveIndex(read_alias, lambda build: Retriever(plant.store.open(build.build_id), plant.embedder))
+    live.refresh()
+    live.watch(seconds=0.05)
+    stop, answered, failures = threading.Event(), [0], []
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                with live.lease() as (_, retriever):
+                    hits = retriever.search(SearchRequest("pump seal", "plant", ON))
+                assert hits[0].document.document_id == "seal"
+                answered[0] += 1
+            except Exception as error:
+                failures.append(error)
+
+    askers = [threading.Thread(target=ask) for _ in range(3)]
+    for asker in askers:
+        asker.start()
+    for number in range(4):
+        plant.write("fan", f"# Fan\n\nEdition {number}.\n")
+        published = plant.build().build_id
+        deadline = time.monotonic() + 10
+        while (current := live.current()) is None or current.build_id != published:
+            assert time.monotonic() < deadline, "the live index did not follow the alias"
+            time.sleep(0.02)
+    stop.set()
+    for asker in askers:
+        asker.join()
+    live.close()
+
+    assert failures == []
+    assert answered[0] > 20
