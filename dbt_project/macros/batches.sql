@@ -67,3 +67,13 @@
         ~ this.identifier ~ "' and picked_by = pg_current_xact_id()" %}
     {{ return('batch_id = any(array(' ~ claimed ~ '))' if is_incremental() else 'batch_id in (' ~ claimed ~ ')') }}
 {% endmacro %}
+
+{# Predicate on `batch_id`: every batch that a model has built in so far. #}
+{% macro in_processed_batches(model_name) %}
+    {% if is_as_of() %}
+        {{ return('true') }}
+    {% endif %}
+    {{ return(
+        'batch_id in (select batch_id from ' ~ processed_batches() ~ " where model_name = '" ~ model_name ~ "')"
+    ) }}
+{% endmacro %}

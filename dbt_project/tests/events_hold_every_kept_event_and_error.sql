@@ -3,11 +3,12 @@
 
 with counts as (
     select
-        (select count(*) from {{ ref('int_equipment_events_deduplicated') }})
-        + (select count(*) from {{ ref('int_equipment_status_deduplicated') }} where status = 'error') as kept_rows,
+        (select count(*) from {{ ref('int_equipment_events_deduplicated') }}) as event_rows,
+        (select count(*) filter (where status = 'error') from {{ ref('int_equipment_status_deduplicated') }})
+            as error_rows,
         (select count(*) from {{ ref('fact_equipment_events') }}) as fact_rows
 )
 
 select *
 from counts
-where kept_rows <> fact_rows
+where event_rows + error_rows <> fact_rows

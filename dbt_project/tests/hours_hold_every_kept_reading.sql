@@ -20,10 +20,10 @@ kept as (
 )
 
 select
-    tenant_id,
-    equipment_id,
+    coalesce(kept.tenant_id, hourly.tenant_id) as tenant_id,
+    coalesce(kept.equipment_id, hourly.equipment_id) as equipment_id,
     kept.kept_readings,
     hourly.hourly_readings
 from kept
-full outer join hourly using (tenant_id, equipment_id)
+full outer join hourly on kept.tenant_id = hourly.tenant_id and kept.equipment_id = hourly.equipment_id
 where kept.kept_readings is distinct from hourly.hourly_readings

@@ -16,22 +16,19 @@ with landed as (
             tenant_id,
             count(*) as raw_rows
         from {{ staging }}
-        {% if not is_as_of() -%}
-            where batch_id in (
-                select batch_id from {{ processed_batches() }} where model_name = '{{ model_name }}'
-            )
-        {%- endif %}
+        where {{ in_processed_batches(model_name) }}
         group by tenant_id
         {% if not loop.last %}union all{% endif %}
     {% endfor %}
 )
 
 select
-    raw_table,
-    tenant_id,
+    coalesce(landed.raw_table, declared.raw_table) as raw_table,
+    coalesce(landed.tenant_id, declared.tenant_id) as tenant_id,
     landed.raw_rows,
     declared.kept_rows,
     declared.duplicate_rows
 from landed
-full outer join {{ ref('int_declared_duplicates') }} as declared using (raw_table, tenant_id)
+full outer join {{ ref('int_declared_duplicates') }} as declared
+    on landed.raw_table = declared.raw_table and landed.tenant_id = declared.tenant_id
 where landed.raw_rows is distinct from declared.kept_rows + declared.duplicate_rows

@@ -41,8 +41,8 @@ hours as (
             spans.failure_at <= metrics.hour_at + interval '{{ hours }} hours' as is_seen_{{ hours }}h,
             metrics.hour_at + interval '{{ hours }} hours' <= clock.plant_now_at as is_over_{{ hours }}h,
         {% endfor %}
-        exists (
-            select
+        exists(
+            select 1
             from {{ ref('stg_incident_calendar') }} as incident
             where
                 incident.tenant_id = metrics.tenant_id

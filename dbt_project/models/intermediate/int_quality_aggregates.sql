@@ -15,7 +15,7 @@ defects as (
     from inspections
     where defect_type is not null
     group by tenant_id, equipment_id, inspected_on, defect_type
-    order by tenant_id, equipment_id, inspected_on, sum(defect_count) desc, defect_type
+    order by tenant_id asc, equipment_id asc, inspected_on asc, sum(defect_count) desc, defect_type asc
 ),
 
 daily as (

@@ -15,24 +15,26 @@ with machines as (
 
 history as (
     select
-        event.tenant_id,
-        event.equipment_id,
-        count(*) filter (where event.event_type = 'failure') as failure_count,
-        max(event.event_at) filter (where event.event_type = 'failure') as last_failure_at,
-        (array_agg(event.code order by event.event_at desc, event.code asc)
-            filter (where event.event_type = 'failure'))[1] as last_failure_component,
-        max(event.event_at) filter (where event.event_type in ('maintenance', 'component_replacement'))
+        happening.tenant_id,
+        happening.equipment_id,
+        count(*) filter (where happening.event_type = 'failure') as failure_count,
+        max(happening.event_at) filter (where happening.event_type = 'failure') as last_failure_at,
+        {{ latest(
+            "case when happening.event_type = 'failure' then happening.code end",
+            'happening.event_at desc, happening.code asc'
+        ) }} as last_failure_component,
+        max(happening.event_at) filter (where happening.event_type in ('maintenance', 'component_replacement'))
             as last_maintenance_at,
         count(*) filter (
-            where event.event_type = 'error' and event.event_at > machines.plant_now_at - interval '7 days'
+            where happening.event_type = 'error' and happening.event_at > machines.plant_now_at - interval '7 days'
         ) as error_count_7d
-    from {{ ref('fact_equipment_events') }} as event
+    from {{ ref('fact_equipment_events') }} as happening
     inner join machines
         on
-            event.tenant_id = machines.tenant_id
-            and event.equipment_id = machines.equipment_id
-            and event.event_at <= machines.plant_now_at
-    group by event.tenant_id, event.equipment_id
+            happening.tenant_id = machines.tenant_id
+            and happening.equipment_id = machines.equipment_id
+            and happening.event_at <= machines.plant_now_at
+    group by happening.tenant_id, happening.equipment_id
 )
 
 select

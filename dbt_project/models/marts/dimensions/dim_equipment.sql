@@ -15,13 +15,25 @@ with registered as (
 ),
 
 observed as (
-    select tenant_id, equipment_id from registered
+    select
+        tenant_id,
+        equipment_id
+    from registered
     union
-    select tenant_id, equipment_id from {{ ref('int_equipment_metrics_hourly') }}
+    select
+        tenant_id,
+        equipment_id
+    from {{ ref('int_equipment_metrics_hourly') }}
     union
-    select tenant_id, equipment_id from {{ ref('int_equipment_status_deduplicated') }}
+    select
+        tenant_id,
+        equipment_id
+    from {{ ref('int_equipment_status_deduplicated') }}
     union
-    select tenant_id, equipment_id from {{ ref('int_quality_inspections_deduplicated') }}
+    select
+        tenant_id,
+        equipment_id
+    from {{ ref('int_quality_inspections_deduplicated') }}
 )
 
 select

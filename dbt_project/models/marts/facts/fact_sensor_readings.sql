@@ -6,7 +6,9 @@ select
     tenant_id,
     equipment_id,
     event_at,
-    {% for metric in sensor_metrics() -%} {{ metric }}, {% endfor %}
+    {% for metric in sensor_metrics() -%}
+        {{ metric }},
+    {% endfor -%}
     copy_count,
     known_at,
     landed_at,
