@@ -24,6 +24,9 @@ from deployment.embedded.service import Service, ServiceError, wait_until_ready
 from deployment.embedded.supervisor import STOP_GRACE_S, ProcessState, Supervisor, configuration, log_file
 from orchestration.environment import PROJECT_ROOT, Environment
 
+# Orphans write their last words into a pipe that nobody reads, and some hang on that.
+ORPHAN_GRACE_S = 5.0
+
 Hooks = Mapping[str, Callable[[], object]]
 
 
@@ -264,7 +267,7 @@ def _stop_all(state: Path, services: Iterable[Service]) -> tuple[int, list[int]]
 def _stop_in_order(state: Path, services: Iterable[Service]) -> None:
     supervisor = Supervisor(state)
     known = supervisor.states()
-    present = sorted((s for s in services if s.name in known), key=lambda service: service.stop_order)
+    present = _by_stop_order(service for service in services if service.name in known)
     for _, wave in groupby(present, key=lambda service: service.stop_order):
         names = [service.name for service in wave]
         for name in names:
@@ -280,12 +283,16 @@ def _stop_orphans(members: Iterable[psutil.Process], services: Iterable[Service]
     for process in members:
         with contextlib.suppress(psutil.Error):
             by_command.setdefault(tuple(process.cmdline()), []).append(process)
-    for service in sorted(services, key=lambda service: service.stop_order):
-        orphans = by_command.get(service.command, [])
-        for process in orphans:
+    for _, wave in groupby(_by_stop_order(services), key=lambda service: service.stop_order):
+        orphans = [(each, process) for each in wave for process in by_command.get(each.command, [])]
+        for service, process in orphans:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(service.stop_signal)
-        processes.wait_until_gone(orphans, STOP_GRACE_S)
+        processes.wait_until_gone([process for _, process in orphans], ORPHAN_GRACE_S)
+
+
+def _by_stop_order(services: Iterable[Service]) -> list[Service]:
+    return sorted(services, key=lambda service: service.stop_order)
 
 
 def _health(service: Service, state: ProcessState | None) -> ServiceHealth:
