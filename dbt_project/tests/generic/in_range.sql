@@ -3,6 +3,7 @@
     select {{ column_name }}
     from {{ model }}
     where
-        {{ column_name }} < {{ minimum if minimum is not none else "'-infinity'" }}
-        or {{ column_name }} > {{ maximum if maximum is not none else "'infinity'" }}
+        false
+        {% if minimum is not none %}or {{ column_name }} < {{ minimum }}{% endif %}
+        {% if maximum is not none %}or {{ column_name }} > {{ maximum }}{% endif %}
 {% endtest %}
