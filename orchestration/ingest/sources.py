@@ -16,7 +16,11 @@ import polars as pl
 import psycopg
 from psycopg.types.json import Jsonb
 
-from orchestration.ingest.producer import RecordProducer
+from orchestration.ingest.avro_frames import encode_frame
+from orchestration.ingest.contracts import TopicContract
+from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
+from orchestration.ingest.contracts.wire import frame_prefix
+from orchestration.ingest.producer import KNOWN_AT_HEADER, MessageProducer
 
 
 class SourceError(RuntimeError):
@@ -126,18 +130,45 @@ class SourcePosition:
         self.produced_through_at = to
 
 
-def send_frames(producer: RecordProducer, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
-    """Send frames row by row in their order and wait until the broker has acknowledged all of them.
+class FrameProducer:
+    """Sends whole frames of records of Avro topics, and waits until the broker has them."""
 
-    Args:
-        producer: Open producer.
-        frames: By topic: fields of its contract and the column `known_at`, which becomes the header.
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        contracts: Mapping[str, TopicContract],
+        schemas: SchemaCatalog,
+    ) -> None:
+        """Open the producer.
 
-    Returns:
-        Messages by topic.
-    """
-    for topic, frame in frames.items():
-        for record in frame.iter_rows(named=True):
-            producer.send(topic, record, record.pop("known_at"))
-    producer.flush()
-    return {topic: frame.height for topic, frame in frames.items()}
+        Args:
+            bootstrap_servers: `host:port,…` of the cluster.
+            contracts: Contracts by topic.
+            schemas: Where schema ids come from.
+        """
+        self._contracts = contracts
+        self._schemas = schemas
+        self._messages = MessageProducer(bootstrap_servers)
+
+    def send(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+        """Send frames in the order of their rows and wait for the broker's acknowledgements.
+
+        Args:
+            frames: By topic: fields of its contract and the column `known_at`, which becomes the header.
+
+        Returns:
+            Messages by topic.
+
+        Raises:
+            ContractError: A frame does not fit its contract.
+            DeliveryError: Messages did not reach the broker.
+        """
+        for topic, frame in frames.items():
+            latest = self._schemas.latest(topic)
+            payloads = encode_frame(latest.schema, frame.drop("known_at"), frame_prefix(latest.schema_id))
+            keys = frame.select(pl.concat_str(self._contracts[topic].message_key, separator="/")).to_series()
+            known_at = frame["known_at"].dt.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00")
+            for key, payload, known in zip(keys, payloads, known_at, strict=True):
+                self._messages.send(topic, key.encode(), payload, [(KNOWN_AT_HEADER, known)])
+        self._messages.flush()
+        return {topic: frame.height for topic, frame in frames.items()}

@@ -17,7 +17,7 @@ from orchestration.ingest.simulators.clock import PLANT_START
 from orchestration.ingest.simulators.ground_truth import ground_truth_folder
 from orchestration.ingest.simulators.plant import TOPICS, PlantSimulator
 from orchestration.ingest.simulators.production import simulate
-from orchestration.ingest.sources import SourceError, SourcePosition
+from orchestration.ingest.sources import SourceError, SourcePosition, SourceProgress
 from orchestration.ingest.topics import ensure_topics
 
 pytestmark = pytest.mark.integration
@@ -136,6 +136,25 @@ def test_simulation_continues_with_exactly_the_next_hour(
     )
     assert got == Counter(whole.frames["equipment-sensors"].select(key).iter_rows())
     assert (ground_truth_folder(tmp_path, "demo-plant", 7) / "ground_truth.json").is_file()
+
+
+def test_cut_off_run_continues_after_its_last_chunk(
+    kafka_servers: str, database_url: str, tmp_path: Path, topics: dict[tuple[str, int], int]
+) -> None:
+    """Forbids a run that starts over, or skips, after a person stopped it half-way."""
+    places = {"database_url": database_url, "bootstrap_servers": kafka_servers, "state_dir": tmp_path}
+
+    def stop(progress: SourceProgress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(days=4, on_progress=stop, **places)
+    rest = simulate(days=4, **places)
+
+    whole = PlantSimulator().window(PLANT_START, PLANT_START + timedelta(days=4))
+    assert 0 < rest.total < sum(whole.messages.values())
+    sent = messages_between(kafka_servers, topics, end_offsets(kafka_servers))
+    assert {topic: len(messages) for topic, messages in sent.items()} == whole.messages
 
 
 def test_position_moves_with_the_counts_and_is_held_by_one_process(database_url: str) -> None:

@@ -15,14 +15,13 @@ import polars as pl
 
 from orchestration.ingest.contracts import load_contracts
 from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
-from orchestration.ingest.producer import RecordProducer
 from orchestration.ingest.replay.azure_pdm_files import AzurePdmFiles, ReplayFileError, read_azure_pdm
 from orchestration.ingest.sources import (
+    FrameProducer,
     OnProgress,
     SourcePosition,
     SourceProgress,
     SourceReport,
-    send_frames,
 )
 from orchestration.ingest.topics import ensure_topics
 
@@ -156,14 +155,14 @@ def replay_azure_pdm(
         end = min(until, messages.end) if until else messages.end
         totals: dict[str, int] = dict.fromkeys(TOPICS, 0)
         if end > start:
-            producer = RecordProducer(
+            producer = FrameProducer(
                 bootstrap_servers, contracts, SchemaCatalog(contracts, schema_registry_url)
             )
             low = start
             while low < end:
                 # A stretch without messages is not waited for: 2014 has a work order every few days.
                 high = min(messages.next_at(low) + (_PACED_CHUNK if speed else _CHUNK), end)
-                sent = send_frames(producer, messages.window(low, high))
+                sent = producer.send(messages.window(low, high))
                 position.move(high, {"messages": sent})
                 totals = {topic: totals[topic] + sent[topic] for topic in TOPICS}
                 if on_progress:

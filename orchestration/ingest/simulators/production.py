@@ -10,7 +10,6 @@ from pathlib import Path
 
 from orchestration.ingest.contracts import load_contracts
 from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
-from orchestration.ingest.producer import RecordProducer
 from orchestration.ingest.simulators.clock import PLANT_START
 from orchestration.ingest.simulators.ground_truth import write_ground_truth
 from orchestration.ingest.simulators.plant import (
@@ -21,11 +20,11 @@ from orchestration.ingest.simulators.plant import (
     SimulatorConfig,
 )
 from orchestration.ingest.sources import (
+    FrameProducer,
     OnProgress,
     SourcePosition,
     SourceProgress,
     SourceReport,
-    send_frames,
 )
 from orchestration.ingest.topics import ensure_topics
 
@@ -77,10 +76,10 @@ def simulate(
         if end > start:
             simulator = PlantSimulator(seed, SimulatorConfig(tenant_id=tenant_id))
             schemas = SchemaCatalog(contracts, schema_registry_url)
-            producer = RecordProducer(bootstrap_servers, contracts, schemas)
+            producer = FrameProducer(bootstrap_servers, contracts, schemas)
             for low, high in _chunks(start, end):
                 window = simulator.window(low, high)
-                sent = send_frames(producer, window.frames)
+                sent = producer.send(window.frames)
                 position.move(high, {"messages": sent, "late": window.late, "duplicates": window.duplicates})
                 totals = {topic: totals[topic] + sent[topic] for topic in TOPICS}
                 if on_progress:
