@@ -16,7 +16,7 @@ from rag_assets.copilot.answering import compose, evidence_rows
 from rag_assets.copilot.gathering import gather
 from rag_assets.copilot.questions import Question
 from rag_assets.copilot.receipts import answer_id, receipt, store_answer
-from rag_assets.copilot.tools.database import ReadOnlyDatabase
+from rag_assets.copilot.tools.database import CONNECTION_SECONDS, ReadOnlyDatabase
 from rag_assets.embedding import Embedder
 from rag_assets.index.builds import IndexBuild, current_build
 from rag_assets.index.contract import TenantScope, VectorStore
@@ -186,6 +186,6 @@ def open_copilot(database_url: str, store: VectorStore, embedder: Embedder) -> C
         return Retriever(store.open(build.build_id), embedder)
 
     receipts: ConnectionPool[Any] = ConnectionPool(
-        database_url, min_size=1, max_size=4, name="copilot-receipts", open=True
+        database_url, min_size=1, max_size=4, timeout=CONNECTION_SECONDS, name="copilot-receipts", open=True
     )
     return Copilot(LiveIndex(read_alias, open_build), ReadOnlyDatabase(database_url), receipts)

@@ -51,9 +51,9 @@ def write_marts(database_url: str) -> None:
                 (tenant, machine, f"Machine {machine}", model, firmware, PLANT_NOW),
             )
             connection.execute(
-                "insert into marts.mart_equipment_health (tenant_id, equipment_id, equipment_name, plant_id, "
-                "last_reading_time, avg_metrics_24h, reading_count_24h, predicted_failure_prob, health_status, "
-                "window_end_at) values (%s, %s, %s, 'plant-north', %s, %s, 1440, %s, %s, %s)",
+                "insert into marts.mart_equipment_health (tenant_id, equipment_id, equipment_name, "
+                "plant_id, last_reading_time, avg_metrics_24h, reading_count_24h, predicted_failure_prob, "
+                "health_status, window_end_at) values (%s, %s, %s, 'plant-north', %s, %s, 1440, %s, %s, %s)",
                 (
                     tenant,
                     machine,
@@ -68,8 +68,8 @@ def write_marts(database_url: str) -> None:
             for as_of, value in ((PLANT_NOW - timedelta(days=1), 0.99), (PLANT_NOW, probability)):
                 connection.execute(
                     "insert into ml.failure_predictions (tenant_id, equipment_id, horizon_hours, as_of, "
-                    "model_name, model_version, failure_probability, is_alert, risk_level, recommended_action, "
-                    "contributing_factors, source_vector) "
+                    "model_name, model_version, failure_probability, is_alert, risk_level, "
+                    "recommended_action, contributing_factors, source_vector) "
                     "values (%s, %s, 24, %s, 'failure-24h', '7', %s, %s, %s, %s, %s, '{}')",
                     (
                         tenant,

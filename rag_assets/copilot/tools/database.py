@@ -12,6 +12,8 @@ from psycopg_pool import ConnectionPool
 from rag_assets.index.contract import MissingTenantError
 
 STATEMENT_TIMEOUT_MS = 2000
+CONNECTION_SECONDS = 3.0
+"""How long a question waits for a connection before it is told that the database is away."""
 
 
 class NotBuiltError(RuntimeError):
@@ -46,6 +48,7 @@ class ReadOnlyDatabase:
             min_size=1,
             max_size=connections,
             kwargs={"options": options, "autocommit": True, "row_factory": dict_row},
+            timeout=CONNECTION_SECONDS,
             name="copilot-read-only",
             open=True,
         )

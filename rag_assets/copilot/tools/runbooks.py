@@ -62,7 +62,9 @@ def find_runbooks(retriever: Retriever, request: RunbookRequest) -> tuple[ToolRe
             request.firmware_in_use,
         )
     )
-    kept = tuple(hit for hit in hits if hit.evidence.is_sufficient and _mentions(hit, request.must_mention))
+    evidence = [hit for hit in hits if hit.evidence.is_sufficient and _mentions(hit, request.must_mention)]
+    # A document about the code comes before those that only mention it, whatever their other words.
+    kept = tuple(sorted(evidence, key=lambda hit: not _is_about(hit, request.must_mention)))
     if not kept:
         missing = _why_nothing(hits, request)
         return ToolResult(TOOL, ToolStatus.NO_DATA, request.query, parameters, missing=missing), ()
@@ -94,8 +96,19 @@ def document_source(passage: Passage, section: str) -> DocumentSource:
 
 
 def _mentions(hit: SearchHit, codes: tuple[str, ...]) -> bool:
+    return _names(f"{_labels(hit)} {hit.document.content}", codes)
+
+
+def _is_about(hit: SearchHit, codes: tuple[str, ...]) -> bool:
+    return _names(_labels(hit), codes)
+
+
+def _labels(hit: SearchHit) -> str:
     head = hit.document.head
-    text = " ".join((head.title, *head.tags, *head.machine_models, hit.document.content))
+    return " ".join((head.title, *head.tags, *head.machine_models))
+
+
+def _names(text: str, codes: tuple[str, ...]) -> bool:
     return all(re.search(rf"\b{re.escape(code)}\b", text, re.IGNORECASE) for code in codes)
 
 
