@@ -3,8 +3,10 @@
 import polars as pl
 import pytest
 
+from orchestration.environment import PROJECT_ROOT
 from orchestration.ingest.simulators.fleet import METRICS
 from orchestration.ingest.simulators.plant import QUALITY, SENSORS, SimulatedWindow
+from orchestration.ingest.simulators.quality import DEFECT_TYPES
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +81,11 @@ def test_class_is_learnable_from_readings_and_conditions(
     majority = float((classes[cut:] == "Good Quality").mean())
     assert accuracy > 0.85
     assert accuracy > majority + 0.15
+
+
+def test_defect_types_are_those_of_the_dimension(inspections: pl.DataFrame) -> None:
+    """Forbids defects that `dim_defect_types` does not know: the warehouse's relationship test blocks."""
+    seed = pl.read_csv(PROJECT_ROOT / "dbt_project" / "seeds" / "seed_defect_types.csv")
+    found = set(inspections["defect_type"].drop_nulls())
+    assert found == set(DEFECT_TYPES)
+    assert found <= set(seed["defect_type"])
