@@ -1,0 +1,246 @@
+"""Training, promotion and prediction over a real Postgres and a real MLflow server."""
+
+import socket
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+from azure_warehouse import write_warehouse
+
+from deployment.embedded import mlflow as mlflow_server
+from deployment.embedded.service import running
+from ml.datasets.training_set import build_training_set
+from ml.datasets.warehouse import WarehouseNotBuiltError, label_disagreements, read_history, tenants
+from ml.models.horizons import HORIZONS, NEXT_DAY
+from ml.predictions.run import backfill_tenant, daily_instants, predict_tenant
+from ml.registry.client import ModelRegistry, NoChampionError
+from ml.registry.promotions import serving
+from ml.training.pipeline import decide_pending, train_tenant
+from orchestration.defs.promotion.assets import failure_predictions, promotions
+from orchestration.defs.training.assets import failure_7d, failure_24h
+from orchestration.environment import Environment
+from orchestration.resources.mlflow import MlflowResource
+from orchestration.resources.postgres import PostgresResource
+
+pytestmark = [pytest.mark.integration, pytest.mark.data]
+
+TENANT = "azure-pdm"
+
+
+@pytest.fixture(scope="module")
+def mlflow_uri(postgres_port: int, services_dir: Path) -> Iterator[str]:
+    """A real MLflow server on the session's Postgres."""
+    environment = Environment(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{postgres_port}/opsgraph")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    service = mlflow_server.service(
+        services_dir, port, environment.sibling_database_url("mlflow", driver="psycopg2")
+    )
+    with running(service, services_dir / "logs"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def warehouse(module_database_url: str, azure_pdm_dir: Path) -> str:
+    """A database with the replay's warehouse tables."""
+    write_warehouse(module_database_url, azure_pdm_dir)
+    return module_database_url
+
+
+@pytest.fixture(scope="module")
+def refreshed(warehouse: str, mlflow_uri: str) -> dg.ExecuteInProcessResult:
+    """The four assets, materialized once in dependency order."""
+    return dg.materialize(
+        [failure_24h, failure_7d, promotions, failure_predictions],
+        resources={
+            "postgres": PostgresResource(url=warehouse),
+            "mlflow": MlflowResource(tracking_uri=mlflow_uri),
+        },
+    )
+
+
+def test_assets_train_promote_and_predict(
+    refreshed: dg.ExecuteInProcessResult, warehouse: str, mlflow_uri: str
+) -> None:
+    """Forbids a graph that is green while nothing serves, or whose rows do not name their version."""
+    assert refreshed.success
+    registry = ModelRegistry(mlflow_uri)
+    with psycopg.connect(warehouse) as connection:
+        now = {(row.model_name, row.tenant_id): row.model_version for row in serving(connection)}
+        rows = connection.execute(
+            "select horizon_hours, count(*), min(model_version),"
+            " min(jsonb_array_length(contributing_factors)),"
+            " bool_and(source_vector ? 'equipment-sensors/0')"
+            " from ml.failure_predictions group by 1 order by 1"
+        ).fetchall()
+    assert set(now) == {("failure-24h", TENANT), ("failure-7d", TENANT)}
+    # 20 machines, two horizons, each with at least one reason and the offsets that it includes.
+    assert [(row[0], row[1]) for row in rows] == [(24, 20), (168, 20)]
+    assert all(row[2] == "1" and row[3] >= 1 and row[4] for row in rows)
+    for horizon in HORIZONS:
+        champion = registry.by_alias(horizon.model_name, "champion", TENANT)
+        assert champion is not None
+        assert champion.version == now[(horizon.model_name, TENANT)]
+
+
+def test_checks_of_the_gate_are_blocking_and_held(refreshed: dg.ExecuteInProcessResult) -> None:
+    """Forbids a promotion that no check stands before."""
+    found = {evaluation.check_name: evaluation for evaluation in refreshed.get_asset_check_evaluations()}
+    assert found["alerts_better_than_error_rule"].passed
+    assert found["is_calibrated"].passed
+    assert all(spec.blocking for spec in failure_24h.check_specs)
+
+
+def test_same_data_is_not_trained_twice(
+    refreshed: dg.ExecuteInProcessResult, warehouse: str, mlflow_uri: str
+) -> None:
+    """Forbids a new version, a second decision or a new row for data that a version already has."""
+    assert refreshed.success
+    registry = ModelRegistry(mlflow_uri)
+    again = train_tenant(warehouse, registry, TENANT, NEXT_DAY)
+    assert not again.is_new
+    assert again.version is not None
+    assert again.version.version == "1"
+    with psycopg.connect(warehouse) as connection:
+        assert decide_pending(connection, registry, [TENANT], HORIZONS) == []
+        before = connection.execute("select count(*) from ml.failure_predictions").fetchone()
+    predict_tenant(warehouse, registry, TENANT, NEXT_DAY)
+    with psycopg.connect(warehouse) as connection:
+        assert connection.execute("select count(*) from ml.failure_predictions").fetchone() == before
+
+
+def test_challenger_that_does_not_win_leaves_the_champion(
+    refreshed: dg.ExecuteInProcessResult, warehouse: str, mlflow_uri: str
+) -> None:
+    """Forbids a promotion because a number moved: two days more of the same is a tie, and ties keep."""
+    assert refreshed.success
+    registry = ModelRegistry(mlflow_uri)
+    history = read_history(warehouse, TENANT).history
+    assert history.clock is not None
+    earlier = train_tenant(warehouse, registry, TENANT, NEXT_DAY, as_of=history.clock - timedelta(days=2))
+    assert earlier.is_new
+    with psycopg.connect(warehouse) as connection:
+        (decision,) = decide_pending(connection, registry, [TENANT], [NEXT_DAY])
+        open_rows = [row.model_version for row in serving(connection) if row.model_name == "failure-24h"]
+    assert decision.decision == "kept_champion"
+    assert "average precision differs" in decision.reason
+    assert open_rows == ["1"]
+
+
+def test_run_holds_everything_that_a_reviewer_needs(
+    refreshed: dg.ExecuteInProcessResult, mlflow_uri: str
+) -> None:
+    """Forbids a registered version without data digest, query, source vector, features, card or signature."""
+    assert refreshed.success
+    registry = ModelRegistry(mlflow_uri)
+    version = registry.version("failure-24h", "1")
+    assert set(version.tags) >= {"tenant", "data_digest", "code_version", "params_hash", "dagster_run_id"}
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(mlflow_uri, mlflow_uri)
+    files = {file.path for file in client.list_artifacts(version.run_id)}
+    assert files >= {
+        "model_card.md",
+        "query.sql",
+        "source_vector.json",
+        "features.json",
+        "data.json",
+        "precision_recall.png",
+        "reliability.png",
+        "feature_importance.png",
+        "out_of_fold.parquet",
+    }
+    assert registry.metrics(version)["error_24h_event_precision"] < 0.3
+
+
+def test_champion_loads_as_pyfunc_and_natively_with_equal_values(
+    refreshed: dg.ExecuteInProcessResult, warehouse: str, mlflow_uri: str
+) -> None:
+    """Forbids an artefact that MLflow serves with other values than the project does."""
+    assert refreshed.success
+    registry = ModelRegistry(mlflow_uri)
+    served = registry.load_champion("failure-24h", TENANT)
+    found = read_history(warehouse, TENANT)
+    data = build_training_set(found.history, NEXT_DAY.length, found.as_of, found.provenance)
+    import mlflow
+
+    mlflow.set_tracking_uri(mlflow_uri)
+    try:
+        loaded = mlflow.pyfunc.load_model(f"models:/failure-24h@champion-{TENANT}")
+        frame = loaded.input_example.astype("float64")
+        by_mlflow = loaded.predict(frame)["failure_probability"].to_numpy()
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert by_mlflow == pytest.approx(served.model.probability(data.values[:3]), rel=1e-6)
+    assert loaded.metadata.signature.inputs.input_names() == list(data.features.names)
+
+
+def test_tenant_without_champion_gets_a_note_and_no_other_tenants_model(
+    refreshed: dg.ExecuteInProcessResult, warehouse: str, mlflow_uri: str
+) -> None:
+    """Forbids serving one tenant with the model of another, which the plain `champion` alias would do."""
+    assert refreshed.success
+    registry = ModelRegistry(mlflow_uri)
+    with pytest.raises(NoChampionError, match="opsgraph train"):
+        registry.load_champion("failure-24h", "another-plant")
+    assert registry.by_alias("failure-24h", "champion", "another-plant") is None
+
+
+def test_training_set_as_known_then_equals_one_from_truncated_tables(
+    warehouse: str, azure_pdm_dir: Path
+) -> None:
+    """Forbids a query that looks past its instant: reading as of T and truncating at T must be equal."""
+    everything = read_history(warehouse, TENANT)
+    instant = datetime.fromisoformat("2015-02-20T12:00:00+00:00")
+    then = read_history(warehouse, TENANT, as_of=instant)
+    at_once = build_training_set(then.history, NEXT_DAY.length, instant, then.provenance)
+    truncated = build_training_set(everything.history, NEXT_DAY.length, instant, everything.provenance)
+    assert at_once.data_digest == truncated.data_digest
+    assert (at_once.is_failure == truncated.is_failure).all()
+    assert at_once.keys["hour_at"].max() <= instant - NEXT_DAY.length
+
+
+def test_labels_agree_with_the_warehouse(warehouse: str) -> None:
+    """Forbids two definitions of a failure label; one flipped row must be seen."""
+    history = read_history(warehouse, TENANT).history
+    assert label_disagreements(warehouse, history, NEXT_DAY.length) == 0
+    with psycopg.connect(warehouse) as connection:
+        connection.execute(
+            "update intermediate.int_failure_labels set is_failure_within_24h = not is_failure_within_24h"
+            " where equipment_id = 'azure-pdm-003' and hour_at = '2015-02-01T06:00Z'"
+        )
+        connection.commit()
+        assert label_disagreements(warehouse, history, NEXT_DAY.length) == 1
+        connection.execute(
+            "update intermediate.int_failure_labels set is_failure_within_24h = not is_failure_within_24h"
+            " where equipment_id = 'azure-pdm-003' and hour_at = '2015-02-01T06:00Z'"
+        )
+
+
+def test_backfill_writes_each_day_once(
+    refreshed: dg.ExecuteInProcessResult, warehouse: str, mlflow_uri: str
+) -> None:
+    """Forbids a history of predictions that grows when it is made again."""
+    assert refreshed.success
+    registry = ModelRegistry(mlflow_uri)
+    first = datetime.fromisoformat("2015-03-10T05:00:00+00:00")
+    instants = daily_instants(first, first + timedelta(days=4))
+    for _ in range(2):
+        # 5 days × 20 machines.
+        assert backfill_tenant(warehouse, registry, TENANT, NEXT_DAY, instants) == 100
+    with psycopg.connect(warehouse) as connection:
+        row = connection.execute(
+            "select count(*) from ml.failure_predictions where horizon_hours = 24 and as_of = any(%s)",
+            (instants,),
+        ).fetchone()
+    assert row == (100,)
+
+
+def test_absent_warehouse_says_what_to_run(database_url: str) -> None:
+    """Forbids a bare 'relation does not exist' in the face of somebody who has not built the warehouse."""
+    with pytest.raises(WarehouseNotBuiltError, match="build the warehouse first"):
+        tenants(database_url)
