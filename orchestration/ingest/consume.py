@@ -131,7 +131,7 @@ class RangeReader:
         if self._consumer is None:
             return []
         timeout = min(self._window_s, 0.05) if self._window_s else 0.05
-        messages = self._consumer.consume(CONSUME_MESSAGES, timeout)
+        messages = self._consumer.consume(min(CONSUME_MESSAGES, self._batch_messages), timeout)
         if messages:
             self._distribute(messages)
         return self._due()

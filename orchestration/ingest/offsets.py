@@ -4,17 +4,19 @@ Add here what concerns positions and bounds. Avoid messages: `consume` reads the
 protocol is not used: `ops.consumer_offsets` moves in the transaction of the rows, a group would not.
 """
 
+import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 CONSUMER = "landing"
 REQUEST_TIMEOUT_S = 10.0
+MOMENTARY = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
 
 
 class LandingError(RuntimeError):
@@ -58,8 +60,8 @@ def broker_bounds(admin: AdminClient, topics: Sequence[str]) -> dict[PartitionId
         LandingError: A topic does not exist or the broker does not answer.
     """
     partitions = _describe(admin, topics)
-    low = _offsets(admin, partitions, OffsetSpec.earliest())
-    end = _offsets(admin, partitions, OffsetSpec.latest())
+    low = _settled(lambda: _offsets(admin, partitions, OffsetSpec.earliest()))
+    end = _settled(lambda: _offsets(admin, partitions, OffsetSpec.latest()))
     return {partition: Bounds(low[partition], end[partition]) for partition in partitions}
 
 
@@ -94,15 +96,24 @@ def _offsets(
         isolation_level=IsolationLevel.READ_COMMITTED,
         request_timeout=REQUEST_TIMEOUT_S,
     )
-    try:
-        return {
-            by_place[place.topic, place.partition]: future.result().offset
-            for place, future in futures.items()
-        }
-    except KafkaException as error:
-        raise LandingError(
-            f"Kafka did not tell the offsets of its partitions: {error.args[0].str()}"
-        ) from error
+    return {
+        by_place[place.topic, place.partition]: future.result().offset for place, future in futures.items()
+    }
+
+
+def _settled(ask: Callable[[], dict[PartitionId, int]]) -> dict[PartitionId, int]:
+    """Ask again while a partition changes its leader, which takes a moment after a topic was made."""
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            reason = error.args[0]
+            if (not reason.retriable() and reason.code() not in MOMENTARY) or time.monotonic() > deadline:
+                raise LandingError(
+                    f"Kafka does not tell the offsets of its partitions: {reason.str()}"
+                ) from error
+            time.sleep(0.1)
 
 
 def positions(connection: psycopg.Connection[Any], topics: Iterable[str]) -> dict[PartitionId, int]:

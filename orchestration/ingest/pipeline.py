@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
@@ -20,7 +20,7 @@ from orchestration.ingest.batch import Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk, RangeReader
 from orchestration.ingest.contracts import TopicContract
 from orchestration.ingest.lake import Lake
-from orchestration.ingest.lake_writer import LakeBehindError, LakeWriter
+from orchestration.ingest.lake_writer import FlushSettings, LakeBehindError, LakeWriter
 from orchestration.ingest.ledger import next_batch_ids
 from orchestration.ingest.offsets import PartitionId, Range
 from orchestration.ingest.pii import PiiVault
@@ -43,12 +43,14 @@ class PipelineSettings:
         batch_bytes: Payload bytes of one partition per transaction, about.
         window_s: Seconds that a message waits for others before it is landed.
         queue_length: Groups of chunks that may wait between two stages.
+        lake_flush: When the lake gets a file.
     """
 
     batch_messages: int = 50_000
     batch_bytes: int = 32 * 1024 * 1024
     window_s: float = 1.0
     queue_length: int = 2
+    lake_flush: FlushSettings = field(default_factory=FlushSettings)
 
 
 class StoppedError(Exception):
@@ -223,7 +225,8 @@ class LandingPipeline:
     def _fill_lake(self) -> None:
         """Follow Postgres. A lake that fails holds nothing up: it catches up from Postgres later."""
         topics = sorted({partition.topic for partition in self._ranges})
-        lake = _LakeTables(self._services, {topic: self._contracts[topic] for topic in topics})
+        contracts = {topic: self._contracts[topic] for topic in topics}
+        lake = _LakeTables(self._services, contracts, self._settings.lake_flush)
         while (group := self._committed.get(POLL_S)) is not None:
             lake.take([] if isinstance(group, _Nothing) else group)
         lake.finish()
@@ -233,8 +236,10 @@ class LandingPipeline:
 class _LakeTables:
     """The lake writers of a pipeline's topics, each with its own state of health."""
 
-    def __init__(self, services: LandingServices, contracts: Mapping[str, TopicContract]) -> None:
-        self._services, self._contracts = services, contracts
+    def __init__(
+        self, services: LandingServices, contracts: Mapping[str, TopicContract], flush: FlushSettings
+    ) -> None:
+        self._services, self._contracts, self._flush = services, contracts, flush
         self._lake: Lake | None = None
         self._writers: dict[str, LakeWriter] = {}
         self._retry_at: dict[str, float] = dict.fromkeys(contracts, 0.0)
@@ -278,7 +283,7 @@ class _LakeTables:
 
     def _open(self, topic: str) -> None:
         self._lake = self._lake or Lake(self._services.lake_url, self._services.catalog_uri)
-        writer = LakeWriter(self._lake, self._contracts[topic], self._services.database_url)
+        writer = LakeWriter(self._lake, self._contracts[topic], self._services.database_url, self._flush)
         self.rows += writer.catch_up()
         self._writers[topic] = writer
         self.failure = None

@@ -1,0 +1,116 @@
+"""The service: lands as messages come, survives what happens around it, and shares the work."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from landing_plant import SENSORS, Plant, reading
+
+from orchestration.ingest.lag import waiting_evidence
+from orchestration.ingest.landing_service import LandingService
+from orchestration.ingest.leases import SERVICE_LEASE, acquire, holder_of
+from orchestration.ingest.ledger import FencedError, advance
+from orchestration.ingest.offsets import Range, positions
+
+pytestmark = pytest.mark.integration
+
+
+@contextmanager
+def _service(plant: Plant) -> Iterator[LandingService]:
+    service = LandingService(plant.services, plant.contracts, [plant.topic(SENSORS)])
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    try:
+        yield service
+    finally:
+        service.stop()
+        thread.join(30)
+        assert not thread.is_alive(), "the service did not stop within 30 s"
+
+
+def _wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "not within the time"
+        time.sleep(0.02)
+
+
+def _rows(plant: Plant) -> int:
+    return int(plant.query("select count(*) from raw.equipment_sensors")[0][0])
+
+
+def test_service_lands_through_a_loss_of_all_its_database_sessions(plant: Plant) -> None:
+    """Forbids a service that dies with Postgres' restart, or that lands anything twice after it."""
+    plant.produce_readings(400)
+    with _service(plant):
+        _wait_until(lambda: _rows(plant) == 400)
+        with psycopg.connect(plant.services.database_url, autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()"
+            )
+        plant.produce_readings(200, start=400)
+        _wait_until(lambda: _rows(plant) == 600)
+    report = plant.check()  # stopped in an orderly way: the lake has everything too
+    assert report.is_balanced, report.faults
+    assert sum(item.lake_rows or 0 for item in report.balances) == 600
+
+
+def test_while_the_service_holds_the_lease_others_leave_the_topic_to_it(plant: Plant) -> None:
+    """Forbids a sensor or a click in the web UI that lands beside the service."""
+    topic = plant.topic(SENSORS)
+    with _service(plant):
+        _wait_until(lambda: _holder(plant) is not None)
+        assert "--follow" in (waiting_evidence(plant.services, [topic]).holder or "")
+        plant.produce_readings(100)
+        report = plant.land()
+        assert "--follow" in report.landed_by
+        assert _rows(plant) == 100
+    assert _holder(plant) is None
+    assert waiting_evidence(plant.services, [topic]).evidence == ""
+
+
+def test_evidence_names_the_waiting_ranges(plant: Plant) -> None:
+    """Forbids a run key that stays the same while other offsets wait."""
+    plant.produce(SENSORS, [plant.datum(SENSORS, reading(number)) for number in range(3)], partition=2)
+    found = waiting_evidence(plant.services, [plant.topic(SENSORS)])
+    (topic_id,) = {row.topic_id for row in plant_positions(plant)}
+    assert found.evidence == f"{plant.topic(SENSORS)}:{topic_id}:2=0-3"
+
+
+def plant_positions(plant: Plant) -> list:
+    """Positions after a landing, which also proves that the evidence did not land anything."""
+    assert _rows(plant) == 0
+    plant.land()
+    with psycopg.connect(plant.services.database_url) as connection:
+        return list(positions(connection, [plant.topic(SENSORS)]))
+
+
+def test_a_lease_has_one_holder_and_is_freed_with_its_session(plant: Plant) -> None:
+    """Forbids two holders at once, and a lease that outlives a killed process."""
+    url = plant.services.database_url
+    first = acquire(url, "landing/x", "first")
+    assert first is not None
+    assert acquire(url, "landing/x", "second") is None
+    first._connection.close()  # what the server sees when the process is killed
+    second = acquire(url, "landing/x", "second")
+    assert second is not None
+    second.release()
+
+
+def test_a_slower_lander_is_fenced(plant: Plant) -> None:
+    """Forbids a lander whose lease was lost from writing a range that another has landed."""
+    plant.produce_readings(40)
+    plant.land()
+    with psycopg.connect(plant.services.database_url) as connection:
+        partition = next(iter(positions(connection, [plant.topic(SENSORS)])))
+        with pytest.raises(FencedError, match="offsets 0 to 10 were not landed"):
+            advance(connection, partition, Range(0, 10))
+
+
+def _holder(plant: Plant) -> str | None:
+    with psycopg.connect(plant.services.database_url) as connection:
+        return holder_of(connection, SERVICE_LEASE)
