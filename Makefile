@@ -16,7 +16,7 @@ KEEP ?= 1
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/.runtime .venv/.jars ## Install into .venv and .tools what the stack needs (Python 3.11 or 3.12 is enough)
+setup: .venv/.project .venv/.jars ## Install into .venv and .tools what the stack needs (Python 3.11 or 3.12 is enough)
 
 demo: setup ## Run the whole graph: make demo [SOURCE=azure-pdm DATA=folder] [KEEP=0]
 	@$(BIN)/opsgraph demo --source $(SOURCE) $(if $(DATA),--data $(DATA)) $(if $(filter 0,$(KEEP)),--no-keep,--keep)
@@ -52,15 +52,19 @@ clean: ## Stop the stack and delete its data, logs and build outputs (not .venv)
 	@if [ -x $(BIN)/opsgraph ]; then $(BIN)/opsgraph down --delete-data; fi
 	@rm -rf build dbt_project/target dbt_project/logs .pytest_cache .ruff_cache .import_linter_cache
 
-.venv/.runtime: requirements.lock pyproject.toml
+.venv/.runtime: requirements.lock
 	@echo "installing the locked packages into .venv (about 840 MB the first time)"
 	@deployment/bootstrap runtime
 	@touch $@
 
-.venv/.dev: .venv/.runtime requirements-dev.lock
+.venv/.project: .venv/.runtime pyproject.toml
+	@deployment/bootstrap project
+	@touch $@
+
+.venv/.dev: .venv/.project requirements-dev.lock
 	@deployment/bootstrap dev
 	@touch $@
 
-.venv/.jars: .venv/.runtime deployment/embedded/kafka_jars.lock
+.venv/.jars: .venv/.project deployment/embedded/kafka_jars.lock
 	@deployment/bootstrap jars
 	@touch $@

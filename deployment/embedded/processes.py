@@ -88,7 +88,10 @@ def port_holder(port: int) -> str:
 
 def _in_words(pid: int) -> str:
     try:
-        command = " ".join(psutil.Process(pid).cmdline())
+        process = psutil.Process(pid)
+        home = process.environ().get(STACK_VARIABLE)
+        if home:
+            return f"process {pid} of the opsgraph stack in {home}"
+        return f"process {pid} ({' '.join(process.cmdline())[:120]})"
     except psutil.Error:
         return f"process {pid}"
-    return f"process {pid} ({command[:120]})"

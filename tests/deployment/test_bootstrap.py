@@ -112,8 +112,8 @@ def test_locks_are_installed_by_hash(machine: Machine) -> None:
     """Forbids packages that nobody has checked, and a resolver that adds some."""
     machine.add_python("python3.11")
     machine.add("uv", FAKE_UV)
-    machine.bootstrap()
-    machine.bootstrap("dev")
+    for step in ("runtime", "project", "dev"):
+        machine.bootstrap(step)
     installs = [line for line in machine.calls.read_text().splitlines() if line.startswith("uv pip")]
     assert [".lock" in line and "--require-hashes" in line for line in installs] == [True, False, True]
     assert "--no-deps --editable ." in installs[1]
