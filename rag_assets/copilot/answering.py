@@ -136,9 +136,9 @@ def _say_runbooks(draft: Draft, gathered: Gathered, lexical: FieldedIndex) -> No
     if gathered.runbooks is None or gathered.runbooks.status is not ToolStatus.SUCCESS:
         return
     query_terms = terms(searchable(gathered.runbooks.query))
-    strongest = max(hit.evidence.strength for hit in gathered.hits)
-    quoted = [hit for hit in gathered.hits if hit.evidence.strength >= _AS_STRONG * strongest]
-    for rank, hit in enumerate(quoted[:_QUOTED_DOCUMENTS]):
+    first, *others = gathered.hits
+    comparable = [hit for hit in others if hit.evidence.strength >= _AS_STRONG * first.evidence.strength]
+    for rank, hit in enumerate([first, *comparable][:_QUOTED_DOCUMENTS]):
         wanted = 2 if rank == 0 else 1
         for quote in best_sentences(hit.document.content, query_terms, lexical.idf, wanted):
             source = _source_of(hit, quote)

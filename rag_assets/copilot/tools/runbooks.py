@@ -63,8 +63,9 @@ def find_runbooks(retriever: Retriever, request: RunbookRequest) -> tuple[ToolRe
         )
     )
     evidence = [hit for hit in hits if hit.evidence.is_sufficient and _mentions(hit, request.must_mention)]
-    # A document about the code comes before those that only mention it, whatever their other words.
-    kept = tuple(sorted(evidence, key=lambda hit: not _is_about(hit, request.must_mention)))
+    # Documents about the code leave out those that only mention it, whatever their other words.
+    about = [hit for hit in evidence if _is_about(hit, request.must_mention)]
+    kept = tuple(about or evidence)
     if not kept:
         missing = _why_nothing(hits, request)
         return ToolResult(TOOL, ToolStatus.NO_DATA, request.query, parameters, missing=missing), ()
