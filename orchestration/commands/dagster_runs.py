@@ -128,7 +128,8 @@ class DagsterRuns:
             if status in _ENDED and not page.get("hasMore"):
                 if status != "SUCCESS":
                     raise DagsterRunError(
-                        f"Run {run_id} ended with {status}: {last_failure} See {self._url}/runs/{run_id}"
+                        f"Run {run_id} ended with {status}: {_first_lines(last_failure)}\n"
+                        f"See {self._url}/runs/{run_id}"
                     )
                 return
             time.sleep(0.3)
@@ -146,6 +147,11 @@ class DagsterRuns:
         if body.get("errors"):
             raise DagsterRunError(f"Dagster at {self._url} refused the query: {body['errors'][0]['message']}")
         return dict(body["data"])
+
+
+def _first_lines(text: str, lines: int = 8) -> str:
+    kept = [line for line in text.splitlines() if line.strip()]
+    return "\n".join(kept[:lines]) + ("\n…" if len(kept) > lines else "")
 
 
 def _run_event(raw: dict[str, Any]) -> RunEvent | None:

@@ -150,3 +150,12 @@ def index_builds(connection: psycopg.Connection) -> list[dict[str, Any]]:
             order by a.alias
             """
         ).fetchall()
+
+
+def citation_line(citation: dict[str, Any]) -> str:
+    """One citation as a line: its number, then the document's section or the table and its instant."""
+    where = citation.get("title") or citation.get("table") or citation.get("document_id") or ""
+    parts = [
+        str(citation[key]) for key in ("section", "version", "as_of", "effective_on") if citation.get(key)
+    ]
+    return f"[{citation.get('number')}] {where}" + (f" ({', '.join(parts)})" if parts else "")
