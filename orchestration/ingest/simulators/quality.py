@@ -30,7 +30,7 @@ CLASSES = ("Good Quality", "Minor Defect", "Major Defect", "Reject")
 # Strain above which a lot falls into the next class: gives about 70, 17, 9 and 4 % of the lots.
 _CLASS_LIMITS: Floats = np.array([2.1, 2.9, 3.9])
 _DEFECT_SHARE: Floats = np.array([0.004, 0.04, 0.12, 0.30])
-DEFECT_TYPES = ("misalignment", "surface", "crack", "dimension", "porosity")
+DEFECT_TYPES = ("dimensional_deviation", "surface_roughness", "crack", "thermal_distortion", "porosity")
 MATERIAL_GRADES = ("A", "B", "C")
 _GRADE_STRAIN: Floats = np.array([0.0, 0.9, 2.2])
 _CHANCE = 0.05
@@ -138,9 +138,9 @@ def _strain(
     weak = np.maximum((0.99 - relative[:, 2]) / 0.05, 0.0)
     climate = np.maximum(ambient - 24.0, 0.0) / 4.0 + np.maximum(16.0 - ambient, 0.0) / 4.0
     causes = {
-        "dimension": hot + climate,
-        "surface": shaking,
-        "misalignment": weak + 1.8 * np.exp(-years / 3.0),
+        "thermal_distortion": hot + climate,
+        "surface_roughness": shaking,
+        "dimensional_deviation": weak + 1.8 * np.exp(-years / 3.0),
         "porosity": np.maximum(moisture - 60.0, 0.0) / 15.0,
         "crack": 0.8 * shaking * hot,
     }
