@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 # Isotonic regression follows every step of its data; with a few dozen failures those steps are noise.
 # 300 failures are about 15 per step at 20 steps.
 ISOTONIC_NEEDS_FAILURES = 300
+_NEWTON_STEPS = 100
 
 
 class Calibrator(Protocol):
@@ -69,14 +68,35 @@ def fit_calibrator(margin: np.ndarray, is_failure: np.ndarray, failures: int) ->
         failures: Distinct failures behind the positive rows; decides between Platt and isotonic.
     """
     if failures >= ISOTONIC_NEEDS_FAILURES:
+        from sklearn.isotonic import IsotonicRegression
+
         fitted = IsotonicRegression(out_of_bounds="clip").fit(margin, is_failure.astype(np.float64))
         margins, levels = np.asarray(fitted.X_thresholds_), np.asarray(fitted.y_thresholds_)
         return IsotonicCalibrator(tuple(map(float, margins)), tuple(map(float, levels)))
-    # A weak penalty only keeps the curve finite where the margins separate the classes.
-    logistic = LogisticRegression(C=10.0).fit(margin.reshape(-1, 1).astype(np.float64), is_failure)
+    return _fit_platt(margin.astype(np.float64), is_failure.astype(np.float64))
+
+
+def _fit_platt(margin: np.ndarray, outcome: np.ndarray) -> PlattCalibrator:
+    """Maximum likelihood by Newton's method: two parameters need no solver from a library.
+
+    scikit-learn's took a quarter of the training time here, most of it in checks of its input.
+    """
+    inputs = np.column_stack([margin, np.ones_like(margin)])
+    base = float(np.clip(outcome.mean(), 1e-9, 1 - 1e-9))
+    found = np.array([0.0, np.log(base / (1 - base))])
+    # A weak penalty on the slope only keeps the curve finite where the margins separate the classes.
+    penalty = np.diag([0.1, 1e-9])
+    for _ in range(_NEWTON_STEPS):
+        said = 1.0 / (1.0 + np.exp(-np.clip(inputs @ found, -35, 35)))
+        gradient = inputs.T @ (said - outcome) + penalty @ found
+        curvature = (inputs * (said * (1 - said))[:, None]).T @ inputs + penalty
+        # A full step from far away overshoots; two units of log odds at a time do not.
+        step = np.clip(np.linalg.solve(curvature, gradient), -2.0, 2.0)
+        found = found - step
+        if np.abs(step).max() < 1e-9:
+            break
     # A negative slope would turn the ranking round; it happens when the margins know nothing.
-    slope = max(float(logistic.coef_[0, 0]), 0.0)
-    return PlattCalibrator(slope=slope, intercept=float(logistic.intercept_[0]))
+    return PlattCalibrator(slope=max(float(found[0]), 0.0), intercept=float(found[1]))
 
 
 def calibrator_from_json(content: Mapping[str, Any]) -> Calibrator:

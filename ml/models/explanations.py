@@ -79,7 +79,8 @@ def _of_metric(metric: str, row: Mapping[str, float]) -> tuple[str, str]:
 
 def _of_errors(_subject: str, row: Mapping[str, float]) -> tuple[str, str]:
     for hours, words in ((24, "24 h"), (48, "48 h"), (168, "7 days")):
-        count, suffix = row[f"errors_{hours}h"], f"_{hours}h"
+        suffix, total = f"_{hours}h", f"errors_{hours}h"
+        count = row[total]
         if count < 1:
             continue
         codes = {
