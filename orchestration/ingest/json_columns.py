@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -104,7 +104,8 @@ class JsonDecoder:
 
     def _row(self, payload: bytes, index: int, result: Decoded) -> dict[str, Any] | None:
         try:
-            found = json.loads(payload.decode(), parse_constant=_refuse_constant)
+            # NaN and infinities are read, as on the columnar path; the rules judge them.
+            found = json.loads(payload.decode())
         except UnicodeDecodeError as error:
             result.refusals.append(Refusal(index, "NotUtf8", str(error)))
             return None
@@ -157,7 +158,3 @@ def _fit(item: ContractField, value: Any) -> tuple[bool, Any]:
     if not FITS[item.physical_type](value):
         return False, value
     return True, float(value) if item.physical_type == "double" else value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

@@ -100,7 +100,7 @@ def test_bad_json_is_refused_with_its_kind(plant: Plant) -> None:
         "null event time": (json.dumps(log_line(1, event_at=None)).encode(), "NullInRequiredField"),
         "time without zone": (json.dumps(log_line(1, event_at="2026-01-05T06:00:00")).encode(), "WrongType"),
         "unknown level": (json.dumps(log_line(1, level="LOUD")).encode(), "NotInEnum"),
-        "NaN": (json.dumps(log_line(1, anomaly_score=float("nan"))).encode(), "NotJson"),
+        "NaN": (json.dumps(log_line(1, anomaly_score=float("nan"))).encode(), "NotFinite"),
     }
     payloads: list[bytes | None] = []
     for number, (payload, _) in enumerate(bad.values()):
