@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from orchestration.environment import PROJECT_ROOT
 
 DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
-LAYERS = ("staging", "intermediate", "marts")
+DBT_EXECUTABLE = str(Path(sys.executable).parent / "dbt")
 _SOURCE_SUFFIXES = {".sql", ".yml", ".csv", ".md"}
 
 
@@ -128,7 +128,7 @@ def build_arguments(
 
 def dbt_command(arguments: Sequence[str], target: Path) -> list[str]:
     """The dbt process of this interpreter's environment, writing its artefacts to a folder."""
-    return [sys.executable, "-m", "dbt.cli.main", *arguments, "--target-path", str(target)]
+    return [DBT_EXECUTABLE, *arguments, "--target-path", str(target)]
 
 
 def project_digest(project_dir: Path = DBT_PROJECT_DIR) -> str:
@@ -192,6 +192,6 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
     )
     if result.returncode:
         raise WarehouseError(
-            f"`dbt {' '.join(command[3:])}` failed in {DBT_PROJECT_DIR}. No table was changed.\n"
+            f"`dbt {' '.join(command[1:])}` failed in {DBT_PROJECT_DIR}. No table was changed.\n"
             f"{result.stdout}{result.stderr}"
         )

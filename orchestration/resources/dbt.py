@@ -5,17 +5,15 @@ Add what every dbt call from Dagster needs. Avoid arguments of single calls: the
 """
 
 import os
-import sys
 from functools import cached_property
 from importlib.metadata import version as installed_version
-from pathlib import Path
 from typing import Any
 
 import dagster_dbt
 from packaging import version
 from pydantic import Field
 
-from orchestration.dbt_invocation import DBT_PROJECT_DIR, dbt_environment, target_dir
+from orchestration.dbt_invocation import DBT_EXECUTABLE, DBT_PROJECT_DIR, dbt_environment, target_dir
 from orchestration.environment import Environment
 
 
@@ -45,7 +43,7 @@ def dbt_resource(environment: Environment) -> WarehouseDbt:
     return WarehouseDbt(
         project_dir=str(DBT_PROJECT_DIR),
         profiles_dir=str(DBT_PROJECT_DIR),
-        dbt_executable=str(Path(sys.executable).parent / "dbt"),
+        dbt_executable=DBT_EXECUTABLE,
         variables={
             **dbt_environment(environment.database_url, environment.state_dir),
             "DBT_TARGET_PATH": str(target),
