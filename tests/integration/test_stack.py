@@ -19,6 +19,8 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster._core.utils import make_new_run_id
 
 from deployment.embedded import processes, stack
 from deployment.embedded.child_environment import child_environment
@@ -158,7 +160,13 @@ def test_every_other_process_comes_back(environment: Environment) -> None:
 
 
 def test_killed_supervisor_is_cleaned_up_after(environment: Environment) -> None:
-    """Forbids orphans beside a second set of services after `kill -9` of the supervisor itself."""
+    """Forbids orphans beside a second set of services after `kill -9` of the supervisor itself.
+
+    Also forbids a run that died with the stack and holds its place in the queue for ever.
+    """
+    run = DagsterRun(job_name="cut_off", run_id=make_new_run_id(), status=DagsterRunStatus.STARTED)
+    with DagsterInstance.from_config(str(environment.dagster_home)) as instance:
+        instance.add_run(run)
     before = processes.stack_processes(environment.state_dir)
     orphans = pids(environment)
     os.kill(Supervisor(environment.state_dir).pid(), signal.SIGKILL)
@@ -167,6 +175,10 @@ def test_killed_supervisor_is_cleaned_up_after(environment: Environment) -> None
     assert any("left processes behind" in line for line in said)
     assert not [process for process in before if processes.is_alive(process)]
     assert not set(orphans.values()) & set(pids(environment).values())
+    with DagsterInstance.from_config(str(environment.dagster_home)) as instance:
+        found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status == DagsterRunStatus.CANCELED
     with psycopg.connect(environment.database_url) as connection:
         assert connection.execute("select value from kept").fetchone() == (42,)
 
