@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 RECOVERY_ROWS = 500_000  # rows that are read back from Postgres per file
+CONSTANT_COLUMNS = {"batch_id", "topic_id", "kafka_partition", "known_at", "landed_at"}
+COLUMN_ENCODING = {"kafka_offset": "DELTA_BINARY_PACKED"}
 COMPRESSION_LEVEL = 1  # 2.4 million rows/s; level 3 saves 6 % of the bytes for half of the speed
 
 
@@ -66,6 +68,12 @@ class LakeWriter:
         self._contract = contract
         self._database_url = database_url
         self._schema = arrow_schema(contract)
+        # Constant within a batch, or few distinct values: a third of the time and bytes of plain values.
+        self._dictionary = [
+            item.name
+            for item in self._schema
+            if item.name in CONSTANT_COLUMNS or pa.types.is_string(item.type)
+        ]
         self._table: Table = lake.table(contract)
         self._files = LakeFiles(self._table)
         self._files.remove_orphans()
@@ -196,10 +204,10 @@ class LakeWriter:
         if self._open is None:
             self._open_path = self._files.new_path(day)
             self._open_day = day
-            strings = [item.name for item in self._schema if pa.types.is_string(item.type)]
             self._open = pq.ParquetWriter(
                 self._files.open(self._open_path), self._schema,
-                compression="zstd", compression_level=COMPRESSION_LEVEL, use_dictionary=strings,
+                compression="zstd", compression_level=COMPRESSION_LEVEL,
+                use_dictionary=self._dictionary, column_encoding=COLUMN_ENCODING,
             )  # fmt: skip
         self._open.write_batch(rows)
         self._rows += rows.num_rows
