@@ -7,6 +7,7 @@ building models here (the command line and Dagster do), and importing Dagster: t
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from orchestration.environment import PROJECT_ROOT
 
 DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
 DBT_EXECUTABLE = str(Path(sys.executable).parent / "dbt")
+LAYERS = ("staging", "intermediate", "marts")
+KEPT_RUNS = 20
 _SOURCE_SUFFIXES = {".sql", ".yml", ".csv", ".md"}
 
 
@@ -119,8 +122,11 @@ def build_arguments(
     ['build', '--select', 'marts', '--indirect-selection', 'buildable', '--full-refresh']
     """
     arguments = ["build"]
-    if select:  # a test that also reads a model outside the selection waits for a build that has both
-        arguments += ["--select", *select, "--indirect-selection", "buildable"]
+    if select:
+        # An as-of schema starts empty, so what a model reads is built with it. A test that also reads
+        # a model outside the selection waits for a build that has both.
+        wanted = [f"+{selector.lstrip('+')}" for selector in select] if as_of else select
+        arguments += ["--select", *wanted, "--indirect-selection", "buildable"]
     if full_refresh:
         arguments.append("--full-refresh")
     return arguments + vars_arguments(as_of)
@@ -129,6 +135,23 @@ def build_arguments(
 def dbt_command(arguments: Sequence[str], target: Path) -> list[str]:
     """The dbt process of this interpreter's environment, writing its artefacts to a folder."""
     return [DBT_EXECUTABLE, *arguments, "--target-path", str(target)]
+
+
+def prune_runs(target: Path, keep: int = KEPT_RUNS) -> int:
+    """Delete the artefacts of all but the newest calls from Dagster, which leave 4 MB each.
+
+    Args:
+        target: Folder of dbt's artefacts; every call from Dagster has a folder in it.
+        keep: How many stay.
+
+    Returns:
+        Number of folders that were deleted.
+    """
+    runs = [path.parent for path in target.glob("*/dbt.log")]
+    old = sorted(runs, key=lambda run: run.stat().st_mtime, reverse=True)[keep:]
+    for run in old:
+        shutil.rmtree(run, ignore_errors=True)
+    return len(old)
 
 
 def project_digest(project_dir: Path = DBT_PROJECT_DIR) -> str:

@@ -10,11 +10,14 @@ import subprocess
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
+from psycopg import sql
 from rich.console import Console
 
 from orchestration.dbt_invocation import (
     DBT_PROJECT_DIR,
+    LAYERS,
     WarehouseError,
     as_of_schema,
     build_arguments,
@@ -63,12 +66,8 @@ def build(
     except WarehouseError as error:
         _console.print(str(error), style="red")
         raise typer.Exit(2) from error
-    selectors = list(select or ())
-    if instant and selectors:
-        # An as-of schema starts empty: what a model reads has to be built there first.
-        selectors = [f"+{selector.lstrip('+')}" for selector in selectors]
     command = dbt_command(
-        build_arguments(selectors, instant, full_refresh), target_dir(environment.state_dir, instant)
+        build_arguments(select or (), instant, full_refresh), target_dir(environment.state_dir, instant)
     )
     code = subprocess.run(command, env={**os.environ, **variables}, cwd=DBT_PROJECT_DIR).returncode
     if code:
@@ -81,6 +80,23 @@ def build(
         raise typer.Exit(code)
     if instant:
         _console.print(f"Built as known at {instant.isoformat()} into {as_of_schema('marts', instant)}.")
+
+
+@app.command()
+def drop(as_of: Annotated[str, typer.Argument(help="The instant that was built (ISO 8601).")]) -> None:
+    """Drop the schemas of an as-of build; the warehouse itself is not touched.
+
+    Example: `opsgraph warehouse drop 2015-03-01T00:00:00Z`
+    """
+    try:
+        schemas = [as_of_schema(layer, parse_as_of(as_of)) for layer in LAYERS]
+    except WarehouseError as error:
+        _console.print(str(error), style="red")
+        raise typer.Exit(2) from error
+    with psycopg.connect(Environment().database_url) as connection:
+        for schema in schemas:
+            connection.execute(sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(schema)))
+    _console.print(f"Dropped {', '.join(schemas)} where they existed.")
 
 
 def docs(

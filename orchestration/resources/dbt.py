@@ -7,13 +7,20 @@ Add what every dbt call from Dagster needs. Avoid arguments of single calls: the
 import os
 from functools import cached_property
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any
 
 import dagster_dbt
 from packaging import version
 from pydantic import Field
 
-from orchestration.dbt_invocation import DBT_EXECUTABLE, DBT_PROJECT_DIR, dbt_environment, target_dir
+from orchestration.dbt_invocation import (
+    DBT_EXECUTABLE,
+    DBT_PROJECT_DIR,
+    dbt_environment,
+    prune_runs,
+    target_dir,
+)
 from orchestration.environment import Environment
 
 
@@ -30,6 +37,7 @@ class WarehouseDbt(dagster_dbt.DbtCliResource):
     def cli(self, *args: Any, **kwargs: Any) -> dagster_dbt.DbtCliInvocation:
         """Start dbt; arguments as in `DbtCliResource.cli`."""
         os.environ.update(self.variables)
+        prune_runs(Path(self.variables["DBT_TARGET_PATH"]))
         return super().cli(*args, **kwargs)
 
     @cached_property

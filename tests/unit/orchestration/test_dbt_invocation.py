@@ -17,6 +17,7 @@ from orchestration.dbt_invocation import (
     ensure_manifest,
     parse_as_of,
     project_digest,
+    prune_runs,
     target_dir,
 )
 
@@ -73,9 +74,28 @@ def test_as_of_that_is_no_instant_is_refused() -> None:
 def test_build_arguments_carry_selection_and_variables() -> None:
     """Forbids a variable that dbt reads as YAML of another type: the instant is a JSON string."""
     arguments = build_arguments(["+a", "b"], datetime(2015, 3, 1, tzinfo=UTC), full_refresh=True)
-    assert arguments[:4] == ["build", "--select", "+a", "b"]
+    assert arguments[:4] == ["build", "--select", "+a", "+b"]
     assert "--full-refresh" in arguments
     assert json.loads(arguments[arguments.index("--vars") + 1]) == {"as_of": "2015-03-01T00:00:00Z"}
+
+
+def test_as_of_build_brings_what_a_model_reads() -> None:
+    """Forbids an as-of build of one mart that fails on the empty schema below it."""
+    assert build_arguments(["b"])[2] == "b"
+    assert build_arguments(["b"], datetime(2015, 3, 1, tzinfo=UTC))[2] == "+b"
+
+
+def test_old_runs_are_pruned_and_the_kept_parse_stays(tmp_path: Path) -> None:
+    """Forbids 200 MB a day of artefacts, and the loss of the parse that makes dbt start fast."""
+    for number in range(4):
+        run = tmp_path / f"run-{number}"
+        run.mkdir()
+        (run / "dbt.log").touch()
+        os.utime(run, (number, number))
+    (tmp_path / "manifest.json").touch()
+    (tmp_path / "compiled").mkdir()
+    assert prune_runs(tmp_path, keep=2) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"run-2", "run-3", "manifest.json", "compiled"}
 
 
 def test_as_of_build_keeps_its_own_parse() -> None:
