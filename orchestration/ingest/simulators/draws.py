@@ -94,7 +94,7 @@ def draw_cycle(seed: int, machine: int, component: int, cycle: int) -> CycleDraw
     return CycleDraws(
         threshold=float(np.exp(0.2 * rng.standard_normal())),
         lead_days=float(rng.uniform(1.2, 3.8)),
-        gain=float(rng.uniform(0.7, 1.3)),
+        gain=float(rng.uniform(0.85, 1.25)),
         has_codes=bool(rng.random() < 0.65),
         repair_h=float(np.clip(np.exp(np.log(6.5) + 0.45 * rng.standard_normal()), 2.0, 30.0)),
         worn=float(rng.random()),

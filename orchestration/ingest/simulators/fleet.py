@@ -47,13 +47,13 @@ class Signs:
 
 
 SIGNS = {
-    Component.SPINDLE_BEARING: Signs(temperature_c=9.0, vibration=1.0, power=0.05),
-    Component.HYDRAULIC_PUMP: Signs(temperature_c=5.0, vibration=0.15, pressure=-0.16, power=0.04),
-    Component.DRIVE_BELT: Signs(temperature_c=4.0, vibration=0.55, rotation=-0.07, power=0.12),
-    Component.IMPELLER_SEAL: Signs(vibration=0.45, pressure=-0.20, power=0.06),
-    Component.COOLING_FAN: Signs(temperature_c=22.0, power=0.08),
+    Component.SPINDLE_BEARING: Signs(temperature_c=9.0, vibration=1.3, power=0.05),
+    Component.HYDRAULIC_PUMP: Signs(temperature_c=6.0, vibration=0.20, pressure=-0.20, power=0.05),
+    Component.DRIVE_BELT: Signs(temperature_c=5.0, vibration=0.90, rotation=-0.10, power=0.16),
+    Component.IMPELLER_SEAL: Signs(vibration=0.50, pressure=-0.25, power=0.06),
+    Component.COOLING_FAN: Signs(temperature_c=26.0, power=0.08),
     # A failing controller drives its machine badly and talks badly: little to see for a model.
-    Component.CONTROLLER: Signs(temperature_c=4.0, power=0.14),
+    Component.CONTROLLER: Signs(temperature_c=7.0, power=0.25),
 }
 
 

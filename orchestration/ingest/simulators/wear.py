@@ -15,7 +15,7 @@ _LOAD_EXPONENT = 1.3
 _FIRST_WEAR = 0.9  # components of a running plant are anywhere in their life, but not about to fail
 _LUBRICATED: Bools = np.array([component is not Component.CONTROLLER for component in COMPONENTS])
 _LUBRICATION = 0.9
-_STEEPNESS = 2.0  # decay accelerates: half of the sign shows in the last 30 % of the way
+_STEEPNESS = 1.5  # decay accelerates: half of the sign shows in the last 37 % of the way
 
 
 class ComponentWear:
