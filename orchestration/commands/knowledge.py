@@ -6,7 +6,8 @@ Avoid logic: it belongs to `rag_assets`.
 
 import dataclasses
 import json
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -51,14 +52,15 @@ def index(
 
     Example: `opsgraph index docs/runbooks --tenant demo-plant`
     """
-    from rag_assets.index.build import BuildStatus
+    from rag_assets.index.build import BuildStatus, EmptyCorpusError
     from rag_assets.index.refresh import read_source, refresh_index
 
     environment = Environment()
     if not path.is_dir():
         _fail(f"{path} is not a folder: give a folder that holds Markdown files")
     source = f"{tenant}:{path.resolve()}"
-    change = read_source(environment.database_url, path, source, tenant)
+    with _database_told(environment):
+        change = read_source(environment.database_url, path, source, tenant)
     console.print(
         f"{change.document_count} documents read, {change.changed_count} new or changed, "
         f"{change.removed_count} removed"
@@ -66,9 +68,11 @@ def index(
     for item in change.broken:
         console.print(f"[yellow]left out[/] {escape(item.path)}: {escape(item.reason)}")
     today = datetime.now(UTC).date()
-    outcome = refresh_index(
-        environment.database_url, _store(environment), _embedder(environment), GOLDEN_QUESTIONS, today
-    )
+    store, embedder = _store(environment), _embedder(environment)
+    try:
+        outcome = refresh_index(environment.database_url, store, embedder, GOLDEN_QUESTIONS, today)
+    except EmptyCorpusError as error:
+        _fail(str(error))
     for check in outcome.checks:
         mark = "[green]passed[/]" if check.passed else "[red]failed[/]"
         console.print(f"{mark} {check.name}: {escape(check.detail)}")
@@ -89,7 +93,8 @@ def index_rollback() -> None:
 
     from rag_assets.index.builds import NoPreviousBuildError, roll_back
 
-    with psycopg.connect(Environment().database_url) as connection:
+    environment = Environment()
+    with _database_told(environment), psycopg.connect(environment.database_url) as connection:
         try:
             build = roll_back(connection)
         except NoPreviousBuildError as error:
@@ -113,7 +118,8 @@ def ask(
     from rag_assets.copilot.questions import Question
     from rag_assets.index.contract import BuildUnavailableError, MissingTenantError
 
-    with closing(_copilot(Environment())) as copilot:
+    environment = Environment()
+    with _database_told(environment), closing(_copilot(environment)) as copilot:
         try:
             diagnosis = copilot.diagnose(Question(question, tenant, equipment))
         except (ApiError, BuildUnavailableError, MissingTenantError) as error:
@@ -191,6 +197,20 @@ def _copilot(environment: Environment) -> "Answering":
     return connect_copilot(
         environment.api_url, environment.database_url, _store(environment), _embedder(environment)
     )
+
+
+@contextmanager
+def _database_told(environment: Environment) -> Iterator[None]:
+    """A database that is down is told in a sentence, without a stack trace."""
+    import psycopg
+    from psycopg_pool import PoolTimeout
+
+    try:
+        yield
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        _fail(
+            f"the database at {environment.database_url} does not answer ({error}): start it with `opsgraph up`"
+        )
 
 
 def _fail(message: str) -> NoReturn:

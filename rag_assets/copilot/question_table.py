@@ -79,15 +79,25 @@ def seed_questions(connection: psycopg.Connection[Any]) -> int:
 def active_questions(
     connection: psycopg.Connection[Any], tenants: Sequence[str] | None = None
 ) -> tuple[AskedQuestion, ...]:
-    """Questions to answer: of the tenants, or of every tenant that has landed anything or has documents."""
+    """Questions to answer.
+
+    Args:
+        connection: A connection that may read.
+        tenants: Whose; None: of every tenant whose plant has landed anything, and of every tenant
+            with documents while nobody's has.
+    """
     rows = connection.execute(
         """
+        with landed as (select tenant_id from ops.plant_clock),
+        documented as (select tenant_id from rag.documents where not exists (select 1 from landed))
         select question_id, tenant_id, question, equipment_id
         from rag.questions
         where is_active
-          and (%(tenants)s::text[] is null and tenant_id in (
-                  select tenant_id from ops.plant_clock union select tenant_id from rag.documents
-               ) or tenant_id = any(%(tenants)s))
+          and case
+              when %(tenants)s::text[] is null
+                  then tenant_id in (select tenant_id from landed union select tenant_id from documented)
+              else tenant_id = any(%(tenants)s)
+          end
         order by tenant_id, question_id
         """,
         {"tenants": list(tenants) if tenants is not None else None},
