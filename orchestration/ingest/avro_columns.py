@@ -84,10 +84,12 @@ _LOGICAL = {"timestamp-micros": "long", "timestamp-millis": "long"}
 def _primitive(kind: Any) -> str | None:
     """Primitive type behind a field's type; None where the columnar path does not take it."""
     if isinstance(kind, list):
-        # polars reads only unions whose first branch is null in the position that it expects.
-        return _primitive(kind[1]) if len(kind) == 2 and kind[0] == "null" else None
+        branches = cast("list[Any]", kind)
+        # The value stands second in the unions of a contract; others take the slow path.
+        return _primitive(branches[1]) if len(branches) == 2 and branches[0] == "null" else None
     if isinstance(kind, dict):
-        logical, base = kind.get("logicalType"), kind.get("type")
+        named = cast("dict[str, Any]", kind)
+        logical, base = named.get("logicalType"), named.get("type")
         if logical is None:
             return _primitive(base)
         return base if _LOGICAL.get(logical) == base else None

@@ -4,6 +4,9 @@ Add a step between message and row here. Avoid I/O: a batch is prepared from byt
 keys aside).
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -65,9 +65,9 @@ class _Progress:
     next_lo: int
     seen: int
     target: int | None
-    messages: list[Message] = field(default_factory=list)
-    payloads: list[bytes | None] = field(default_factory=list)
-    bytes: int = 0
+    messages: list[Message] = field(default_factory=list[Message])
+    payloads: list[bytes | None] = field(default_factory=list["bytes | None"])
+    size: int = 0
 
     @property
     def is_finished(self) -> bool:
@@ -75,7 +75,7 @@ class _Progress:
 
     def take(self) -> Chunk:
         chunk = Chunk(self.partition, self.next_lo, self.seen, self.messages, self.payloads)
-        self.next_lo, self.messages, self.payloads, self.bytes = self.seen, [], [], 0
+        self.next_lo, self.messages, self.payloads, self.size = self.seen, [], [], 0
         return chunk
 
 
@@ -182,7 +182,7 @@ class RangeReader:
         payloads = [message.value() for message in run]
         progress.messages += run
         progress.payloads += payloads
-        progress.bytes += sum(map(len, filter(None, payloads)))
+        progress.size += sum(map(len, filter(None, payloads)))
         if self._window_start is None:
             self._window_start = time.monotonic()
 
@@ -215,7 +215,7 @@ class RangeReader:
                 item
                 for item in waiting
                 if len(item.messages) >= self._batch_messages
-                or item.bytes >= self._batch_bytes
+                or item.size >= self._batch_bytes
                 or item.is_finished
             ]
         chunks = [item.take() for item in due]

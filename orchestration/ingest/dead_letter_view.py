@@ -3,13 +3,16 @@
 Add a format here when refused messages of it should be explained. Avoid landing: `dead_letters` replays.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 from orchestration.ingest.contracts import MessageFormat, TopicContract
-from orchestration.ingest.contracts.avro import AvroSchema, parsed_schema
+from orchestration.ingest.contracts.avro import AvroSchema
 from orchestration.ingest.contracts.model import ContractError
 from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
 from orchestration.ingest.contracts.wire import PREFIX, unframe
@@ -66,7 +69,8 @@ def _avro_fields(schema: AvroSchema, datum: bytes) -> PartialDecode:
         start = buffer.tell()
         single = {"type": "record", "name": "one", "fields": [{"name": item["name"], "type": item["type"]}]}
         try:
-            found = cast("dict[str, Any]", fastavro.schemaless_reader(buffer, parsed_schema(single), None))
+            parsed: Any = fastavro.parse_schema(single)
+            found = cast("dict[str, Any]", fastavro.schemaless_reader(buffer, parsed, None))
         except (ValueError, TypeError, EOFError, IndexError, OverflowError, UnicodeError) as error:
             place = PREFIX.size + start
             return PartialDecode(fields, f"unreadable from field {item['name']} (byte {place}): {error!r}")

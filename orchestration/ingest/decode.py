@@ -9,10 +9,11 @@ read message by message, so that one bad message does not cost the batch its spe
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from orchestration.ingest.avro_columns import AvroColumns, is_supported
 from orchestration.ingest.contracts import MessageFormat, TopicContract, ViolationMode
@@ -21,6 +22,8 @@ from orchestration.ingest.contracts.model import ContractError
 from orchestration.ingest.contracts.schema_catalog import SchemaCatalog, UnknownSchemaIdError
 from orchestration.ingest.contracts.wire import PREFIX
 
+Positions = NDArray[np.uint32]
+"""Positions of messages in their batch, ascending."""
 INDEX = "__index"  # no contract field can have this name: fields begin with a letter
 SLICE_MESSAGES = 1_000  # a bad message sends so many to the slow path: 1,000 take about 15 ms there
 POLARS_TYPES: dict[str, pl.DataType] = {
@@ -63,7 +66,7 @@ class Decoded:
     """
 
     frame: pl.DataFrame
-    refusals: list[Refusal] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list[Refusal])
     discarded_values: int = 0
 
 
@@ -107,9 +110,9 @@ def collect(contract: TopicContract, parts: list[Decoded]) -> Decoded:
 
 def in_slices(
     items: Sequence[bytes],
-    indices: np.ndarray,
-    columnar: Callable[[Sequence[bytes], np.ndarray], Decoded] | None,
-    one_by_one: Callable[[Sequence[bytes], np.ndarray], Decoded],
+    indices: Positions,
+    columnar: Callable[[Sequence[bytes], Positions], Decoded] | None,
+    one_by_one: Callable[[Sequence[bytes], Positions], Decoded],
 ) -> list[Decoded]:
     """Decode as columns, then the slices of what failed, then the messages of a slice that failed.
 
@@ -173,9 +176,11 @@ class AvroDecoder:
             parts += self._group(int(schema_id), payloads, indices)
         return collect(self._contract, parts)
 
-    def _group(self, schema_id: int, payloads: Sequence[bytes], indices: np.ndarray) -> list[Decoded]:
+    def _group(self, schema_id: int, payloads: Sequence[bytes], indices: Positions) -> list[Decoded]:
         if schema_id < 0:
-            return [Decoded(empty_frame(self._contract), [_unframed(payloads[i], int(i)) for i in indices])]
+            return [
+                Decoded(empty_frame(self._contract), [_unframed(payloads[i], i) for i in places_of(indices)])
+            ]
         try:
             writer = self._writers.get(schema_id) or self._writer(schema_id)
         except UnknownSchemaIdError as error:
@@ -184,21 +189,21 @@ class AvroDecoder:
         if writer.fault:
             return [Decoded(empty_frame(self._contract), _for_each(writer.fault, indices))]
         is_whole = len(indices) == len(payloads)
-        members = payloads if is_whole else [payloads[i] for i in indices]
+        members = payloads if is_whole else [payloads[i] for i in places_of(indices)]
         datums = [payload[PREFIX.size :] for payload in members]
 
-        def columnar(items: Sequence[bytes], places: np.ndarray) -> Decoded:
+        def columnar(items: Sequence[bytes], places: Positions) -> Decoded:
             assert writer.columns is not None
             index = pl.Series(INDEX, places, pl.UInt32)
             return Decoded(writer.columns.read(items).select(*writer.select, index))
 
-        def one_by_one(items: Sequence[bytes], places: np.ndarray) -> Decoded:
+        def one_by_one(items: Sequence[bytes], places: Positions) -> Decoded:
             return self._one_by_one(writer, schema_id, items, places)
 
         return in_slices(datums, indices, columnar if writer.columns else None, one_by_one)
 
     def _one_by_one(
-        self, writer: _WriterSchema, schema_id: int, datums: Sequence[bytes], indices: np.ndarray
+        self, writer: _WriterSchema, schema_id: int, datums: Sequence[bytes], indices: Positions
     ) -> Decoded:
         rows: list[dict[str, Any]] = []
         refusals: list[Refusal] = []
@@ -249,7 +254,12 @@ class AvroDecoder:
         return writer
 
 
-def _schema_ids(payloads: Sequence[bytes]) -> np.ndarray:
+def places_of(indices: Positions) -> list[int]:
+    """Positions as Python's own integers."""
+    return cast("list[int]", indices.tolist())
+
+
+def _schema_ids(payloads: Sequence[bytes]) -> NDArray[np.int64]:
     """Schema id of each payload; -1 where it is not in the wire format."""
     sizes = np.fromiter(map(len, payloads), np.int64, len(payloads))
     body = np.frombuffer(b"".join(payloads) + bytes(PREFIX.size), np.uint8)
@@ -269,7 +279,7 @@ def _unframed(payload: bytes, index: int) -> Refusal:
     return Refusal(index, "NotWireFormat", text)
 
 
-def _for_each(fault: Refusal, indices: np.ndarray) -> list[Refusal]:
+def _for_each(fault: Refusal, indices: Positions) -> list[Refusal]:
     return [
         Refusal(index, fault.error_class, fault.message, fault.schema_id, fault.is_discarded)
         for index in indices.tolist()
@@ -288,14 +298,15 @@ _PROMOTIONS: Mapping[str, set[str]] = {
 
 
 def _promotes(writer_type: Any, physical_type: str) -> bool:
-    branches = writer_type if isinstance(writer_type, list) else [writer_type]
+    branches = cast("list[Any]", writer_type) if isinstance(writer_type, list) else [writer_type]
     kinds = {_kind(branch) for branch in branches} - {"null"}
     return kinds <= _PROMOTIONS[physical_type]
 
 
 def _kind(branch: Any) -> str:
     if isinstance(branch, dict):
-        return str(branch.get("logicalType") or _kind(branch["type"]))
+        named = cast("dict[str, Any]", branch)
+        return str(named.get("logicalType") or _kind(named["type"]))
     return str(branch)
 
 

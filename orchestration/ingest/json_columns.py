@@ -5,6 +5,9 @@ instead of turning into null. Add here what the JSON form of a contract type nee
 values: `rules` judges them.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import io
 import json
 from collections.abc import Sequence
@@ -23,6 +26,7 @@ from orchestration.ingest.decode import (
     INDEX,
     POLARS_TYPES,
     Decoded,
+    Positions,
     Refusal,
     collect,
     empty_frame,
@@ -66,7 +70,7 @@ class JsonDecoder:
         indices = np.arange(len(payloads), dtype=np.uint32)
         return collect(self._contract, in_slices(payloads, indices, self._columnar, self._one_by_one))
 
-    def _columnar(self, payloads: Sequence[bytes], indices: np.ndarray) -> Decoded:
+    def _columnar(self, payloads: Sequence[bytes], indices: Positions) -> Decoded:
         body = LINE_END.join(payloads)
         if body.count(LINE_END) != len(payloads) - 1:
             # Outside of strings, where it is illegal, a line end is only white space.
@@ -91,7 +95,7 @@ class JsonDecoder:
         frame = pl.DataFrame(table.select(self._schema.names))
         return Decoded(frame.select(*self._select, pl.Series(INDEX, indices, pl.UInt32)))
 
-    def _one_by_one(self, payloads: Sequence[bytes], indices: np.ndarray) -> Decoded:
+    def _one_by_one(self, payloads: Sequence[bytes], indices: Positions) -> Decoded:
         rows: list[dict[str, Any]] = []
         result = Decoded(empty_frame(self._contract))
         for payload, index in zip(payloads, indices.tolist(), strict=True):

@@ -4,6 +4,9 @@ A snapshot's summary says which offsets the table has reached; that alone is the
 table properties here. Avoid files: `lake_writer` writes them.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import json
 import uuid
 from collections.abc import Mapping

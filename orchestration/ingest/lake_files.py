@@ -5,6 +5,9 @@ Local files appear whole by rename after fsync; an object store shows an object 
 has ended.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import os
 import uuid
 from datetime import date, timedelta

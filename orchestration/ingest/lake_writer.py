@@ -5,6 +5,9 @@ The lake never goes ahead of Postgres: it is given batches after their commit, a
 files and snapshots. Avoid table definitions: `lake` has them.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -69,7 +72,7 @@ class LakeWriter:
         self._database_url = database_url
         self._schema = arrow_schema(contract)
         # Constant within a batch, or few distinct values: a third of the time and bytes of plain values.
-        self._dictionary = [
+        self._dictionary: Any = [
             item.name
             for item in self._schema
             if item.name in CONSTANT_COLUMNS or pa.types.is_string(item.type)

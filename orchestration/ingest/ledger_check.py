@@ -6,6 +6,9 @@ The lake is read first, then Postgres in one snapshot, then the broker. Since th
 and Postgres the broker, landing that goes on meanwhile can't make the three disagree.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -4,6 +4,9 @@ Add here what concerns positions and bounds. Avoid messages: `consume` reads the
 protocol is not used: `ops.consumer_offsets` moves in the transaction of the rows, a group would not.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,10 +15,12 @@ from typing import Any
 
 import psycopg
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import EarliestSpec, LatestSpec, OffsetSpec
 
 CONSUMER = "landing"
 REQUEST_TIMEOUT_S = 10.0
+EARLIEST, LATEST = EarliestSpec(), LatestSpec()
 MOMENTARY = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
 
 
@@ -60,8 +65,8 @@ def broker_bounds(admin: AdminClient, topics: Sequence[str]) -> dict[PartitionId
         LandingError: A topic does not exist or the broker does not answer.
     """
     partitions = _describe(admin, topics)
-    low = _settled(lambda: _offsets(admin, partitions, OffsetSpec.earliest()))
-    end = _settled(lambda: _offsets(admin, partitions, OffsetSpec.latest()))
+    low = _settled(lambda: _offsets(admin, partitions, EARLIEST))
+    end = _settled(lambda: _offsets(admin, partitions, LATEST))
     return {partition: Bounds(low[partition], end[partition]) for partition in partitions}
 
 

@@ -3,6 +3,9 @@
 Add here what must be true together with the rows. Avoid the lake: it follows what was committed here.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import base64
 import json
 from collections.abc import Sequence
