@@ -209,7 +209,8 @@ def _database_told(environment: Environment) -> Iterator[None]:
         yield
     except (psycopg.OperationalError, PoolTimeout) as error:
         _fail(
-            f"the database at {environment.database_url} does not answer ({error}): start it with `opsgraph up`"
+            f"the database at {environment.database_url} does not answer ({error}): "
+            "start it with `opsgraph up`"
         )
 
 
