@@ -5,6 +5,7 @@ Add what every dbt call from Dagster needs. Avoid arguments of single calls: the
 """
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -25,11 +26,12 @@ from orchestration.environment import Environment
 
 
 class WarehouseDbt(dagster_dbt.DbtCliResource):
-    """`DbtCliResource` that knows its database, and starts 2 s sooner.
+    """`DbtCliResource` that knows its database, and starts 4 s sooner.
 
     dagster-dbt hands its own process's environment on to dbt and offers no other way in, so the
-    variables of `profiles.yml` are set there when dbt is called. Its `dbt --version` process, which
-    also asks a package registry for the newest release, is replaced by the installed version.
+    variables of `profiles.yml` are set there when dbt is called. Two things that it does before each
+    call are left out: a `dbt --version` process (2 s; it also asks a package registry for the newest
+    release), and loading dbt's adapter into this process (2 s; only its own row counts need it).
     """
 
     variables: dict[str, str] = Field(description="Variables that `dbt_project/profiles.yml` reads.")
@@ -39,6 +41,9 @@ class WarehouseDbt(dagster_dbt.DbtCliResource):
         os.environ.update(self.variables)
         prune_runs(Path(self.variables["DBT_TARGET_PATH"]))
         return super().cli(*args, **kwargs)
+
+    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:
+        """No adapter: `with_row_counts` asks Postgres itself."""
 
     @cached_property
     def _cli_version(self) -> version.Version:

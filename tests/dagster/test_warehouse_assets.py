@@ -9,6 +9,7 @@ from orchestration.defs.warehouse.assets import prediction_marts, warehouse_mode
 from orchestration.defs.warehouse.translator import PREDICTIONS_TAG, WarehouseTranslator, layer_of
 from orchestration.environment import Environment
 from orchestration.resources.dbt import dbt_resource
+from orchestration.resources.postgres import PostgresResource
 
 MODELS = {
     "staging": "stg_sensor_readings stg_equipment_events stg_quality_inspections stg_failure_predictions",
@@ -23,7 +24,7 @@ PREDICTION = dg.AssetKey(["prediction", "failure"])
 @pytest.fixture(scope="module")
 def graph() -> Any:
     """The warehouse alone."""
-    resources = {"dbt": dbt_resource(Environment())}
+    resources = {"dbt": dbt_resource(Environment()), "postgres": PostgresResource(url="postgresql://h/d")}
     return dg.Definitions([warehouse_models, prediction_marts], resources=resources).resolve_asset_graph()
 
 

@@ -12,9 +12,11 @@ import dagster_dbt
 
 from orchestration.dbt_invocation import build_arguments, generate_docs
 from orchestration.defs.warehouse.project import warehouse_project
+from orchestration.defs.warehouse.row_counts import with_row_counts
 from orchestration.defs.warehouse.translator import PREDICTIONS_TAG, WarehouseTranslator
 from orchestration.environment import Environment
 from orchestration.resources.dbt import WarehouseDbt
+from orchestration.resources.postgres import PostgresResource
 
 PROJECT = warehouse_project()
 
@@ -38,11 +40,14 @@ class WarehouseBuild(dg.Config):
     dagster_dbt_translator=WarehouseTranslator(),
 )
 def warehouse_models(
-    context: dg.AssetExecutionContext, dbt: WarehouseDbt, config: WarehouseBuild
+    context: dg.AssetExecutionContext,
+    dbt: WarehouseDbt,
+    postgres: PostgresResource,
+    config: WarehouseBuild,
 ) -> Iterator[Any]:
     """Staging, deduplication, hours, labels, dimensions and facts: all that needs no prediction."""
-    arguments = build_arguments(full_refresh=config.full_refresh)
-    yield from dbt.cli([*arguments, *HOURLY], context=context).stream().fetch_row_counts()
+    arguments = [*build_arguments(full_refresh=config.full_refresh), *HOURLY]
+    yield from with_row_counts(dbt.cli(arguments, context=context).stream(), context, postgres)
 
 
 @dagster_dbt.dbt_assets(
@@ -52,10 +57,12 @@ def warehouse_models(
     select=f"tag:{PREDICTIONS_TAG}",
     dagster_dbt_translator=WarehouseTranslator(),
 )
-def prediction_marts(context: dg.AssetExecutionContext, dbt: WarehouseDbt) -> Iterator[Any]:
+def prediction_marts(
+    context: dg.AssetExecutionContext, dbt: WarehouseDbt, postgres: PostgresResource
+) -> Iterator[Any]:
     """Predictions and the two marts that join them to the machines."""
     arguments = [*build_arguments(), *HOURLY]
-    yield from dbt.cli(arguments, context=context).stream().fetch_row_counts()
+    yield from with_row_counts(dbt.cli(arguments, context=context).stream(), context, postgres)
 
 
 @dg.asset(
