@@ -48,7 +48,7 @@ def main() -> None:
         reason = str(error).strip().splitlines()[0]
         typer.secho(
             f"A service does not answer: {reason}\n"
-            "Nothing more was done. See which one with `opsgraph status`; start the stack with `opsgraph up`.",
+            "Nothing more was done. `opsgraph status` tells which one; `opsgraph up` starts the stack.",
             err=True,
             fg="red",
         )
