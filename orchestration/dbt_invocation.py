@@ -67,6 +67,16 @@ def dbt_environment(database_url: str, state_dir: Path) -> dict[str, str]:
     }
 
 
+def process_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with dbt's variables, for a dbt process.
+
+    Without its byte code dbt takes two to three times as long to start, so it may always write it.
+    """
+    environment = {**os.environ, **variables}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
+
+
 def target_dir(state_dir: Path, as_of: datetime | None = None) -> Path:
     """Folder of dbt's artefacts. As-of builds have their own: changed variables void a kept parse."""
     return state_dir / "dbt" / ("target_as_of" if as_of else "target")
@@ -202,7 +212,7 @@ def generate_docs(database_url: str, state_dir: Path) -> Path:
     """
     site = state_dir / "dbt" / "docs"
     site.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, **dbt_environment(database_url, state_dir)}
+    environment = process_environment(dbt_environment(database_url, state_dir))
     _run(dbt_command(["docs", "generate", "--static", "--quiet"], site), environment)
     page = site / "index.html"
     (site / "static_index.html").replace(page)

@@ -5,7 +5,6 @@ Add a verb that a person needs beside Dagster. Avoid building arguments here: `d
 
 import functools
 import http.server
-import os
 import subprocess
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +24,7 @@ from orchestration.dbt_invocation import (
     dbt_environment,
     generate_docs,
     parse_as_of,
+    process_environment,
     target_dir,
 )
 from orchestration.environment import Environment
@@ -69,7 +69,7 @@ def build(
     command = dbt_command(
         build_arguments(select or (), instant, full_refresh), target_dir(environment.state_dir, instant)
     )
-    code = subprocess.run(command, env={**os.environ, **variables}, cwd=DBT_PROJECT_DIR).returncode
+    code = subprocess.run(command, env=process_environment(variables), cwd=DBT_PROJECT_DIR).returncode
     if code:
         _console.print(
             "The warehouse was not built to the end. Tables built before the error stay and are sound; "

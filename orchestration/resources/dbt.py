@@ -39,6 +39,7 @@ class WarehouseDbt(dagster_dbt.DbtCliResource):
     def cli(self, *args: Any, **kwargs: Any) -> dagster_dbt.DbtCliInvocation:
         """Start dbt; arguments as in `DbtCliResource.cli`."""
         os.environ.update(self.variables)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # dbt starts in half the time with byte code
         prune_runs(Path(self.variables["DBT_TARGET_PATH"]))
         return super().cli(*args, **kwargs)
 

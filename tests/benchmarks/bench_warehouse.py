@@ -5,7 +5,6 @@ Dagster run, with the tests of an hourly build.
 """
 
 import math
-import os
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,7 @@ from orchestration.dbt_invocation import (
     build_arguments,
     dbt_command,
     dbt_environment,
+    process_environment,
     target_dir,
 )
 from orchestration.figures import Figure, report
@@ -98,7 +98,7 @@ def landed_plant() -> Iterator[tuple[str, Path]]:
 def build_seconds(url: str, state_dir: Path, full_refresh: bool = False) -> float:
     """Wall time of one hourly build."""
     arguments = [*build_arguments(full_refresh=full_refresh), *HOURLY, "--quiet"]
-    environment = {**os.environ, **dbt_environment(url, state_dir)}
+    environment = process_environment(dbt_environment(url, state_dir))
     begun = time.perf_counter()
     subprocess.run(
         dbt_command(arguments, target_dir(state_dir)), env=environment, cwd=DBT_PROJECT_DIR, check=True

@@ -4,12 +4,17 @@ Avoid parsing here: `ensure_manifest` parses only where the kept manifest is of 
 happens once after a checkout and never again while the project stays as it is.
 """
 
-import os
 from functools import cache
 
 import dagster_dbt
 
-from orchestration.dbt_invocation import DBT_PROJECT_DIR, dbt_environment, ensure_manifest, target_dir
+from orchestration.dbt_invocation import (
+    DBT_PROJECT_DIR,
+    dbt_environment,
+    ensure_manifest,
+    process_environment,
+    target_dir,
+)
 from orchestration.environment import Environment
 
 
@@ -19,7 +24,7 @@ def warehouse_project() -> dagster_dbt.DbtProject:
     environment = Environment()
     target = target_dir(environment.state_dir)
     variables = dbt_environment(environment.database_url, environment.state_dir)
-    ensure_manifest({**os.environ, **variables}, target)
+    ensure_manifest(process_environment(variables), target)
     return dagster_dbt.DbtProject(
         project_dir=DBT_PROJECT_DIR, profiles_dir=DBT_PROJECT_DIR, target_path=target
     )

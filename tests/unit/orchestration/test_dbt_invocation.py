@@ -16,6 +16,7 @@ from orchestration.dbt_invocation import (
     dbt_environment,
     ensure_manifest,
     parse_as_of,
+    process_environment,
     project_digest,
     prune_runs,
     target_dir,
@@ -47,6 +48,15 @@ def test_environment_switches_telemetry_off() -> None:
     variables = dbt_environment("postgresql://h/d", STATE)
     assert variables["DBT_SEND_ANONYMOUS_USAGE_STATS"] == "false"
     assert variables["DBT_VERSION_CHECK"] == "false"
+
+
+def test_dbt_process_may_write_byte_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forbids a start of dbt that compiles itself anew each time, and the loss of the caller's variables."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PLANT", "north")
+    environment = process_environment({"A": "b"})
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert (environment["PLANT"], environment["A"]) == ("north", "b")
 
 
 @pytest.mark.parametrize("url", ["postgresql:///plant", "postgresql://db.example"])
