@@ -23,9 +23,9 @@ def app() -> typer.Typer:
 )
 def test_unreadable_instant_is_refused_before_anything_runs(app: typer.Typer, arguments: list[str]) -> None:
     """Forbids a build of everything, or a drop of the warehouse, when the instant can't be read."""
-    result = CliRunner().invoke(app, ["warehouse", *arguments])
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
-    assert "'soon' is no ISO 8601 instant" in result.stderr
+    assert "is no ISO 8601 instant" in " ".join(result.stderr.split())
 
 
 def test_docs_server_forbids_requests_to_anywhere_else(tmp_path: Path) -> None:
