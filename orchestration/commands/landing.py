@@ -26,6 +26,7 @@ ledger_app = typer.Typer(
     help="The ledger: proof that nothing is lost or counted twice.", no_args_is_help=True
 )
 letters_app = typer.Typer(help="Messages that landing refused.", no_args_is_help=True)
+LEDGER_HEADINGS = ("offsets", "landed", "dead", "discard", "tomb", "absent", "raw", "lake", "waits")
 COUNT_COLUMNS = ("landed", "dead_lettered", "discarded", "tombstones", "absent")
 
 
@@ -129,13 +130,11 @@ def ledger_table(report: "LedgerReport") -> Table:
     """The terms of each partition as a table."""
     table = Table(
         Column("partition", no_wrap=True),
-        *(
-            Column(name.replace("_", " "), justify="right")
-            for name in ("offsets", *COUNT_COLUMNS, "raw", "lake", "waits")
-        ),
+        *(Column(heading, justify="right", no_wrap=True) for heading in LEDGER_HEADINGS),
         title="ledger",
         title_justify="left",
         box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
     for item in report.balances:
         table.add_row(
@@ -170,7 +169,7 @@ def check(
     if as_json:
         typer.echo(json.dumps(_report_json(report), indent=2))
     else:
-        console.print(ledger_table(report))
+        Console(width=max(console.width, 120)).print(ledger_table(report))
         for fault in report.faults:
             style = "red" if fault.severity == "error" else "yellow"
             console.print(f"[{style}]{fault.severity}[/] {fault}", soft_wrap=True, highlight=False)

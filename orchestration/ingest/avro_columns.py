@@ -17,6 +17,7 @@ import polars as pl
 
 SYNC_MARKER = b"opsgraph-landing"  # 16 bytes; the block is never searched for it
 VARINT_BITS = 7
+PADDING = bytes(256)
 
 
 class ShiftedBoundaryError(ValueError):
@@ -52,7 +53,9 @@ class AvroColumns:
                 this check a message whose bytes run into the next one would be accepted silently.
             Exception: Whatever polars raises for bytes that are no datum of the schema.
         """
-        body = b"".join(datums)
+        # A last datum that was cut reads on into the padding and is then found by its size; without the
+        # padding polars panics, which prints a trace. What no datum claims is never looked at.
+        body = b"".join([*datums, PADDING])
         container = b"".join([self._header, _long(len(datums)), _long(len(body)), body, SYNC_MARKER])
         try:
             frame = pl.read_avro(io.BytesIO(container))

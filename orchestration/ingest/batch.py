@@ -62,7 +62,6 @@ class Batch:
         dead_letters: The refused messages.
         watermarks: Highest event time per tenant.
         subjects: Personal values that were replaced by tokens.
-        payload_bytes: Bytes of the payloads.
     """
 
     contract: TopicContract
@@ -75,7 +74,6 @@ class Batch:
     dead_letters: Sequence[DeadLetter] = ()
     watermarks: dict[str, datetime] = field(default_factory=dict)
     subjects: Sequence[Subject] = ()
-    payload_bytes: int = 0
 
 
 class BatchBuilder:
@@ -89,13 +87,16 @@ class BatchBuilder:
         self._schema = arrow_schema(contract)
         self._vault = vault if any(item.is_pii for item in contract.fields) else None
 
-    def build(self, chunk: Chunk, batch_id: int, landed_at: datetime) -> Batch:
+    def build(
+        self, chunk: Chunk, batch_id: int, landed_at: datetime, refused: Sequence[Refusal] = ()
+    ) -> Batch:
         """Decode, judge and lay out a chunk.
 
         Args:
             chunk: Messages and the range that they stand for.
             batch_id: Id that its rows and its ledger row get.
             landed_at: Landing time of every row; also the known time of messages without the header.
+            refused: Messages with a payload that are not to be looked at: they become dead letters.
         """
         messages = chunk.messages
         landed_us = (landed_at - EPOCH) // MICROSECOND
@@ -104,15 +105,22 @@ class BatchBuilder:
         known_us[known_us == NO_HEADER] = landed_us
         latest_us = landed_us + FUTURE_TOLERANCE // MICROSECOND
         is_usable = known_us <= latest_us  # BAD_HEADER is beyond every instant
-        has_payload = np.fromiter(map(bool, chunk.payloads), np.bool_, len(messages))
-        live = np.flatnonzero(is_usable & has_payload)
-        refusals = [_known_at_refusal(messages[i], int(i)) for i in np.flatnonzero(~is_usable & has_payload)]
+        has_payload = (
+            np.ones(len(messages), np.bool_)
+            if all(chunk.payloads)
+            else np.fromiter(map(bool, chunk.payloads), np.bool_, len(messages))
+        )
+        is_open = has_payload.copy()
+        is_open[[item.index for item in refused]] = False
+        live = np.flatnonzero(is_usable & is_open)
+        refusals = [_known_at_refusal(messages[i], int(i)) for i in np.flatnonzero(~is_usable & is_open)]
+        refusals += refused
         tombstones = int((~has_payload).sum())
         if len(live):
-            judged, refused, discarded_values = self._rows(chunk, live, known_us)
+            judged, of_rows, discarded_values = self._rows(chunk, live, known_us)
             refusals += [
                 Refusal(int(live[r.index]), r.error_class, r.message, r.schema_id, r.is_discarded)
-                for r in refused
+                for r in of_rows
             ]
         else:
             judged, discarded_values = None, 0
@@ -140,7 +148,6 @@ class BatchBuilder:
             dead_letters=[_dead_letter(messages[item.index], item) for item in dead],
             watermarks=self._watermarks(judged),
             subjects=subjects,
-            payload_bytes=sum(map(len, filter(None, chunk.payloads))),
         )
 
     def _rows(
@@ -249,6 +256,11 @@ def _dead_letter(message: Message, refusal: Refusal) -> DeadLetter:
         payload=message.value(),
         headers=headers,
         error_class=refusal.error_class,
-        error_message=refusal.message.replace("\x00", "\\0"),
+        error_message=_storable(refusal.message),
         schema_id=refusal.schema_id,
     )
+
+
+def _storable(text: str) -> str:
+    """Text that Postgres takes: no null character, no half of a surrogate pair."""
+    return text.replace("\x00", "\\0").encode(errors="backslashreplace").decode()

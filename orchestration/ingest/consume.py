@@ -179,7 +179,7 @@ class RangeReader:
             progress.seen = target  # a later offset proves that everything before the target was read
         elif run:
             progress.seen = int(run[-1].offset() or 0) + 1
-        payloads = [message.value() for message in run]
+        payloads = list(map(Message.value, run))
         progress.messages += run
         progress.payloads += payloads
         progress.size += sum(map(len, filter(None, payloads)))

@@ -24,7 +24,8 @@ from orchestration.ingest.lake_writer import FlushSettings, LakeBehindError, Lak
 from orchestration.ingest.ledger import next_batch_ids
 from orchestration.ingest.offsets import PartitionId, Range
 from orchestration.ingest.pii import PiiVault
-from orchestration.ingest.postgres_sink import PostgresSink, copy_stream
+from orchestration.ingest.poison import build_around_poison
+from orchestration.ingest.postgres_sink import PostgresSink
 from orchestration.ingest.services import LandingServices
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class PipelineSettings:
     batch_messages: int = 50_000
     batch_bytes: int = 32 * 1024 * 1024
     window_s: float = 1.0
-    queue_length: int = 2
+    queue_length: int = 1
     lake_flush: FlushSettings = field(default_factory=FlushSettings)
 
 
@@ -206,8 +207,7 @@ class LandingPipeline:
                         builders[topic] = BatchBuilder(self._contracts[topic], catalog, vault)
                     if not ids:
                         ids = next_batch_ids(connection, BATCH_IDS_AT_ONCE)[::-1]
-                    batch = builders[topic].build(chunk, ids.pop(), landed_at)
-                    group.append((batch, copy_stream(batch)))
+                    group.append(build_around_poison(builders[topic], chunk, ids.pop(), landed_at))
                 self._batches.put(group)
             self._batches.close()
 

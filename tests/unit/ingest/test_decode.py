@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +28,14 @@ from orchestration.ingest.contracts.schema_catalog import UnknownSchemaIdError
 from orchestration.ingest.contracts.wire import frame_prefix
 from orchestration.ingest.decode import INDEX, AvroDecoder, Decoded
 from orchestration.ingest.json_columns import JsonDecoder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def even_few_messages_as_columns() -> Iterator[None]:
+    """Small batches take the slow path by themselves; these tests are about the fast one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("orchestration.ingest.decode.FEW_MESSAGES", 0)
+        yield
 
 
 def field(name: str, kind: str, is_required: bool = False, **settings: Any) -> ContractField:
