@@ -36,9 +36,18 @@ def index_builds(environment: Environment) -> list[dict[str, Any]]:
     return _ask(environment, "index_builds")
 
 
+def ledger(environment: Environment) -> dict[str, Any]:
+    """Whether the ledger balances, and per partition what was landed and what waits."""
+    from orchestration.commands import landing
+
+    report = landing.ledger_report(environment)
+    return {"is_balanced": report.is_balanced, "faults": [str(fault) for fault in report.faults]}
+
+
 SECTIONS: Mapping[str, Section] = {
     "services": services,
     "rows_per_layer": rows_per_layer,
+    "ledger": ledger,
     "champions": champions,
     "index_builds": index_builds,
 }
