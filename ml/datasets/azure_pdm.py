@@ -107,8 +107,8 @@ def _history(folder: Path, tenant_id: str, telemetry: pl.DataFrame) -> PlantHist
     return PlantHistory(
         tenant_id=tenant_id,
         metrics=hours,
-        events=events.cast(dict(EVENT_SCHEMA)),
-        equipment=equipment.cast(dict(EQUIPMENT_SCHEMA)),
+        events=events.cast(EVENT_SCHEMA),
+        equipment=equipment.cast(EQUIPMENT_SCHEMA),
         incidents=pl.DataFrame(schema=INCIDENT_SCHEMA),
     )
 

@@ -30,7 +30,7 @@ class Provenance:
     """
 
     query: str
-    source_vector: Mapping[str, int] = field(default_factory=dict)
+    source_vector: Mapping[str, int] = field(default_factory=dict[str, int])
     label_disagreements: int | None = None
 
 

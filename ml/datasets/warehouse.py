@@ -3,9 +3,13 @@
 Add a column here when features need it. Avoid computing: windows are `ml.features`, hourly means are dbt.
 """
 
+# The Arrow driver has no stubs; its tables become typed frames in `_fetch`.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import polars as pl
 import psycopg
@@ -88,9 +92,9 @@ def read_history(
         metrics=frames["hours"].with_columns(
             pl.col(floats).cast(pl.Float64), pl.col("hour_at", "known_at").cast(INSTANT)
         ),
-        events=frames["events"].cast(dict(EVENT_SCHEMA)),
-        equipment=frames["equipment"].cast(dict(EQUIPMENT_SCHEMA)),
-        incidents=frames["incidents"].cast(dict(INCIDENT_SCHEMA)),
+        events=frames["events"].cast(EVENT_SCHEMA),
+        equipment=frames["equipment"].cast(EQUIPMENT_SCHEMA),
+        incidents=frames["incidents"].cast(INCIDENT_SCHEMA),
     )
     provenance = Provenance(
         query=";\n\n".join(queries.values()),
@@ -99,13 +103,13 @@ def read_history(
     return WarehouseHistory(history, known_at, provenance)
 
 
-def label_disagreements(database_url: str, history: PlantHistory, horizon: timedelta) -> int:
+def label_disagreements(database_url: str, found: WarehouseHistory, horizon: timedelta) -> int:
     """Machine-hours whose label in `int_failure_labels` is another than the one computed here.
 
     The warehouse labels what is known now; training needs labels as known at T. Both are computed from the
     same failures, so for a history of everything known now they must agree wherever both have a label.
     """
-    clock = history.clock
+    history, clock = found.history, found.history.clock
     if clock is None:
         return 0
     column = _LABEL_COLUMN[int(horizon / timedelta(hours=1))]
@@ -118,7 +122,7 @@ def label_disagreements(database_url: str, history: PlantHistory, horizon: timed
     with dbapi.connect(database_url) as connection, connection.cursor() as cursor:
         stored = _fetch(cursor, query).with_columns(pl.col("hour_at").cast(INSTANT))
     keys = history.metrics.select("equipment_id", "hour_at").sort("equipment_id", "hour_at")
-    labels = label_hours(keys, history, horizon, clock).drop_nulls("is_failure")
+    labels = label_hours(keys, history, horizon, min(clock, found.as_of)).drop_nulls("is_failure")
     both = labels.join(stored, on=["equipment_id", "hour_at"])
     return both.filter(pl.col("is_failure") != pl.col("in_warehouse")).height
 
@@ -213,10 +217,10 @@ def _fetch(cursor: dbapi.Cursor, query: str) -> pl.DataFrame:
     return found
 
 
-def _rows(database_url: str, query: str, parameters: object = None) -> list[tuple[object, ...]]:
+def _rows(database_url: str, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
     try:
         with psycopg.connect(database_url) as connection:
-            return connection.execute(query, parameters).fetchall()  # pyright: ignore[reportCallIssue, reportArgumentType]
+            return connection.execute(query.encode(), parameters).fetchall()
     except psycopg.errors.UndefinedTable as error:
         raise WarehouseNotBuiltError(_not_built(str(error))) from error
 

@@ -130,6 +130,7 @@ def _alert_starts(alert_hours: np.ndarray, cool_down_h: float) -> np.ndarray:
     starts: list[float] = []
     position = 0
     while position < len(alert_hours):
-        starts.append(float(alert_hours[position]))
-        position = int(np.searchsorted(alert_hours, alert_hours[position] + cool_down_h, side="left"))
+        start = float(alert_hours[position])
+        starts.append(start)
+        position = int(np.searchsorted(alert_hours, start + cool_down_h, side="left"))
     return np.asarray(starts, dtype=np.float64)

@@ -3,6 +3,9 @@
 Figures are drawn without pyplot, which keeps global state that two threads would share.
 """
 
+# matplotlib types its keyword arguments as unknown.
+# pyright: reportUnknownMemberType=false
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure

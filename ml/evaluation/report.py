@@ -16,6 +16,7 @@ from ml.evaluation.probability import (
     brier_skill,
     calibration_bins,
     expected_calibration_error,
+    ranking,
 )
 
 # Over all rows the healthy hours hide a bad calibration of the few that matter.
@@ -147,9 +148,7 @@ def evaluate(found: OutOfFold) -> EvaluationReport:
         base_rate=float(found.is_failure.mean()),
         model=_score(observed, found.is_alert),
         baselines={name: _score(observed, is_alert) for name, is_alert in rules.items()},
-        average_precision=by_machine(
-            lambda weight: average_precision(found.probability, found.is_failure, weight), observed.machine
-        ),
+        average_precision=by_machine(ranking(found.probability, found.is_failure), observed.machine),
         rule_average_precision=average_precision(found.has_recent_error.astype(np.float64), found.is_failure),
         brier_skill=by_machine(
             lambda weight: brier_skill(found.probability, found.is_failure, weight), observed.machine

@@ -12,21 +12,27 @@ import polars as pl
 INSTANT = pl.Datetime("us", "UTC")
 HOUR = timedelta(hours=1)
 
-EVENT_SCHEMA = {
-    "equipment_id": pl.String,
-    "event_at": INSTANT,
-    "event_type": pl.String,
-    "code": pl.String,
-    "known_at": INSTANT,
-}
-EQUIPMENT_SCHEMA = {"equipment_id": pl.String, "equipment_model": pl.String, "age_years": pl.Float64}
-INCIDENT_SCHEMA = {
-    "equipment_id": pl.String,
-    "kind": pl.String,
-    "starts_at": INSTANT,
-    "ends_at": INSTANT,
-    "known_at": INSTANT,
-}
+EVENT_SCHEMA = pl.Schema(
+    {
+        "equipment_id": pl.String(),
+        "event_at": INSTANT,
+        "event_type": pl.String(),
+        "code": pl.String(),
+        "known_at": INSTANT,
+    }
+)
+EQUIPMENT_SCHEMA = pl.Schema(
+    {"equipment_id": pl.String(), "equipment_model": pl.String(), "age_years": pl.Float64()}
+)
+INCIDENT_SCHEMA = pl.Schema(
+    {
+        "equipment_id": pl.String(),
+        "kind": pl.String(),
+        "starts_at": INSTANT,
+        "ends_at": INSTANT,
+        "known_at": INSTANT,
+    }
+)
 
 
 @dataclass(frozen=True)

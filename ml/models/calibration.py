@@ -3,6 +3,10 @@
 A calibrator is data, not code: it is stored as JSON beside the booster.
 """
 
+# scikit-learn has no stubs; what comes out of it is made plain before it is used.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol

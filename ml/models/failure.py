@@ -71,7 +71,7 @@ class FailureModel:
         """Read what `save` wrote."""
         settings = json.loads((folder / SETTINGS_FILE).read_text())
         booster = xgb.Booster()
-        booster.load_model(folder / BOOSTER_FILE)
+        booster.load_model(str(folder / BOOSTER_FILE))  # pyright: ignore[reportUnknownMemberType]
         return cls(
             booster=booster,
             calibrator=calibrator_from_json(settings["calibrator"]),

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -82,7 +82,7 @@ class Candidate:
     figures: Mapping[str, "Figure"]
     out_of_fold: pl.DataFrame
     example: "np.ndarray"
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class ModelRegistry:
         return found.experiment_id if found else self._client.create_experiment(name)
 
     @contextmanager
-    def _run(self, experiment_id: str, run_name: str, candidate: Candidate) -> Iterator[str]:
+    def _run(self, experiment_id: str, run_name: str, candidate: Candidate) -> Generator[str]:
         from mlflow.entities import Metric, Param, RunTag
 
         tags = {**candidate.key.tags(), **candidate.tags}
@@ -263,7 +263,7 @@ class ModelRegistry:
                 else:
                     self._client.log_dict(run_id, content, file_name)
             for file_name, figure in candidate.figures.items():
-                figure.savefig(folder / file_name, dpi=110)
+                figure.savefig(str(folder / file_name), dpi=110)  # pyright: ignore[reportUnknownMemberType]
             candidate.out_of_fold.write_parquet(folder / OUT_OF_FOLD_FILE)
             self._client.log_artifacts(run_id, str(folder))
 

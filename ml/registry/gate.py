@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from ml.evaluation.intervals import Estimate, by_machine
-from ml.evaluation.probability import average_precision
+from ml.evaluation.probability import ranking
 from ml.models.horizons import Horizon
 
 LEAST_FAILURES_JUDGED = 5
@@ -117,7 +117,9 @@ def compare(challenger: pl.DataFrame, champion: pl.DataFrame) -> Comparison:
     labels = common["is_failure"].to_numpy()
     new, old = common["probability"].to_numpy(), common["of_champion"].to_numpy()
 
+    of_new, of_old = ranking(new, labels), ranking(old, labels)
+
     def difference(weight: np.ndarray) -> float:
-        return average_precision(new, labels, weight) - average_precision(old, labels, weight)
+        return of_new(weight) - of_old(weight)
 
     return Comparison(common.height, by_machine(difference, codes))

@@ -5,6 +5,9 @@ runs ("models from code") to load it. A pickle would run whatever it contains, a
 next version of a library.
 """
 
+# MLflow leaves most of its signatures untyped.
+# pyright: reportUnknownVariableType=false
+
 from pathlib import Path
 
 import numpy as np

@@ -3,6 +3,10 @@
 Keep it small: what changes here does not change in versions that are already registered.
 """
 
+# MLflow re-exports what it does not declare, and types its base class to return nothing.
+# pyright: reportPrivateImportUsage=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportIncompatibleMethodOverride=false
+
 from pathlib import Path
 from typing import Any
 

@@ -33,6 +33,7 @@ class FailureParameters:
         reg_lambda: L2 penalty on leaf values.
         negative_stride: Every n-th negative hour is trained on; neighbouring hours of a healthy machine
             hardly differ, and the calibrator restores the base rate.
+        most_negatives: With more negative hours than this after the stride, the stride grows.
         inner_groups: Machine groups that calibrator and threshold are cross-fitted over.
         alert_beta: Weight of event recall against event precision in the choice of the threshold.
         seed: Of row and feature sampling.
@@ -46,6 +47,7 @@ class FailureParameters:
     colsample: float = 0.5
     reg_lambda: float = 2.0
     negative_stride: int = 3
+    most_negatives: int = 60_000
     inner_groups: int = 2
     alert_beta: float = 1.0
     seed: int = 7
@@ -75,7 +77,8 @@ def fit_booster(
         features: Names of the columns; counts of errors may only raise the risk.
         parameters: How to train.
     """
-    negatives = np.flatnonzero(~is_failure)[:: parameters.negative_stride]
+    negatives = np.flatnonzero(~is_failure)
+    negatives = negatives[:: max(parameters.negative_stride, len(negatives) // parameters.most_negatives)]
     rows = np.sort(np.concatenate([np.flatnonzero(is_failure), negatives]))
     threads = 1 if len(rows) < MANY_ROWS else cpu_count() or 1
     matrix = xgb.QuantileDMatrix(

@@ -71,7 +71,7 @@ def train_tenant(
     """
     found = read_history(database_url, tenant_id, as_of)
     if as_of is None:
-        disagreements = label_disagreements(database_url, found.history, horizon.length)
+        disagreements = label_disagreements(database_url, found, horizon.length)
         found = replace(found, provenance=replace(found.provenance, label_disagreements=disagreements))
     return train_history(registry, found, horizon, parameters or FailureParameters(), tags or {})
 

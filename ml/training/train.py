@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def train_failure_model(
     is_alert = np.zeros(rows, dtype=bool)
     folds = [fold for fold in forward_folds(data) if _can_learn(data, fold)]
     with ThreadPoolExecutor(FOLDS_AT_ONCE) as pool:
-        models = list(pool.map(lambda fold: _fit_fold(data, fold, settings), folds))
+        models = list(pool.map(partial(_fit_fold, data, settings), folds))
     for fold, model in zip(folds, models, strict=True):
         margin[fold.test] = model.margin(data.values[fold.test])
         probability[fold.test] = model.calibrator.probability(margin[fold.test])
@@ -100,7 +101,7 @@ def _pooled(
     )
 
 
-def _fit_fold(data: TrainingSet, fold: Fold, settings: FailureParameters) -> FailureModel:
+def _fit_fold(data: TrainingSet, settings: FailureParameters, fold: Fold) -> FailureModel:
     return fit_model(data, fold.train, cross_fit(data, fold.train, settings), settings)
 
 

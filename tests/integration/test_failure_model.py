@@ -206,15 +206,15 @@ def test_training_set_as_known_then_equals_one_from_truncated_tables(
 
 def test_labels_agree_with_the_warehouse(warehouse: str) -> None:
     """Forbids two definitions of a failure label; one flipped row must be seen."""
-    history = read_history(warehouse, TENANT).history
-    assert label_disagreements(warehouse, history, NEXT_DAY.length) == 0
+    found = read_history(warehouse, TENANT)
+    assert label_disagreements(warehouse, found, NEXT_DAY.length) == 0
     with psycopg.connect(warehouse) as connection:
         connection.execute(
             "update intermediate.int_failure_labels set is_failure_within_24h = not is_failure_within_24h"
             " where equipment_id = 'azure-pdm-003' and hour_at = '2015-02-01T06:00Z'"
         )
         connection.commit()
-        assert label_disagreements(warehouse, history, NEXT_DAY.length) == 1
+        assert label_disagreements(warehouse, found, NEXT_DAY.length) == 1
         connection.execute(
             "update intermediate.int_failure_labels set is_failure_within_24h = not is_failure_within_24h"
             " where equipment_id = 'azure-pdm-003' and hour_at = '2015-02-01T06:00Z'"
