@@ -23,7 +23,8 @@ from orchestration.ingest.contracts import TopicContract, ensure_day_partition
 from orchestration.ingest.ledger import Counts, LedgerRow, next_batch_ids, write_rows
 from orchestration.ingest.offsets import PartitionId, Range
 from orchestration.ingest.pii import PiiVault
-from orchestration.ingest.postgres_sink import copy_rows, copy_stream, headers_from_json, write_watermarks
+from orchestration.ingest.poison import build_around_poison
+from orchestration.ingest.postgres_sink import copy_rows, headers_from_json, write_watermarks
 from orchestration.ingest.services import LandingServices
 
 REPLAY_LOCK = 73350003  # one replay at a time, so that its batch ids are committed in their order
@@ -136,9 +137,14 @@ def replay(
         letters = _select(connection, replace(selection, is_replayed=False), lock=True)
         for partition in dict.fromkeys(item.partition for item in letters):
             own = [item for item in letters if item.partition == partition]
-            contract = contracts[partition.topic]
+            contract = contracts.get(partition.topic)
+            if contract is None:
+                reason = f"topic {partition.topic} has no contract any more; bring it back to replay this"
+                refused += [(item.dead_letter_id, reason) for item in own]
+                continue
             (batch_id,) = next_batch_ids(connection, 1)
-            batch = BatchBuilder(contract, catalog, vault).build(_chunk(own), batch_id, datetime.now(UTC))
+            builder = BatchBuilder(contract, catalog, vault)
+            batch, stream = build_around_poison(builder, _chunk(own), batch_id, datetime.now(UTC))
             reasons = {item.offset: item.error_message for item in batch.dead_letters}
             refused += [
                 (item.dead_letter_id, reasons[item.kafka_offset])
@@ -148,7 +154,7 @@ def replay(
             passed = [item for item in own if item.kafka_offset not in reasons]
             if not passed:
                 continue
-            _land(connection, batch, vault, passed)
+            _land(connection, batch, stream, vault, passed)
             landed += batch.counts.landed
             discarded += batch.counts.discarded
             batch_ids.append(batch_id)
@@ -173,11 +179,15 @@ def _chunk(letters: Sequence[DeadLetterRow]) -> Chunk:
 
 
 def _land(
-    connection: psycopg.Connection[Any], batch: Batch, vault: PiiVault, passed: Sequence[DeadLetterRow]
+    connection: psycopg.Connection[Any],
+    batch: Batch,
+    stream: bytes,
+    vault: PiiVault,
+    passed: Sequence[DeadLetterRow],
 ) -> None:
     if batch.counts.landed:
         ensure_day_partition(connection, batch.contract.table, batch.landed_at.date())
-        copy_rows(connection, batch, copy_stream(batch))
+        copy_rows(connection, batch, stream)
     vault.store(connection, batch.subjects)
     write_watermarks(connection, batch)
     first = passed[0].kafka_offset

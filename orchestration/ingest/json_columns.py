@@ -138,7 +138,8 @@ class JsonDecoder:
                 discarded_values += 1
                 value = None
             elif not fitting:
-                text = f"field {item.name}: {found[item.name]!r:.200} is no {item.physical_type}"
+                shown = "a personal value" if item.is_pii else f"{found[item.name]!r:.200}"
+                text = f"field {item.name}: {shown} is no {item.physical_type}"
                 is_discarded = item.on_violation is ViolationMode.DISCARD_ROW
                 result.refusals.append(Refusal(index, "WrongType", text, is_discarded=is_discarded))
                 return None
@@ -151,14 +152,32 @@ def _fit(item: ContractField, value: Any) -> tuple[bool, Any]:
     """Whether a JSON value is of the field's type, and the value in that type."""
     if value is None:
         return True, None
-    if item.physical_type == "timestamp-micros":
-        try:
-            instant = datetime.fromisoformat(value) if isinstance(value, str) else None
-        except ValueError:
-            instant = None
-        if instant is None or instant.tzinfo is None:
-            return False, value
-        return True, instant.astimezone(UTC)
-    if not FITS[item.physical_type](value):
+    is_instant = item.physical_type == "timestamp-micros"
+    if not (isinstance(value, str) if is_instant else FITS[item.physical_type](value)):
         return False, value
-    return True, float(value) if item.physical_type == "double" else value
+    try:
+        return True, _typed(item.physical_type, value)
+    except (ValueError, OverflowError):
+        return False, value
+
+
+def _typed(physical_type: str, value: Any) -> Any:
+    """The value as its column holds it.
+
+    Raises:
+        ValueError: Text that is no instant with a time zone, or that UTF-8 lacks (half a surrogate pair).
+        OverflowError: An instant beyond the years 1 to 9999 in UTC, or a number beyond all doubles.
+    """
+    match physical_type:
+        case "timestamp-micros":
+            instant = datetime.fromisoformat(value)
+            if instant.tzinfo is None:
+                raise ValueError(value)
+            return instant.astimezone(UTC)
+        case "double":
+            return float(value)
+        case "string":
+            value.encode()
+            return value
+        case _:
+            return value

@@ -3,8 +3,10 @@
 Add a rule here when a contract can state it. Avoid decoding and storage: this judges columns.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -16,6 +18,7 @@ FUTURE_TOLERANCE = timedelta(days=1)
 """A clock may run ahead; an event beyond a day after it was known is a wrong timestamp, and one such
 row would move the plant clock, and everything that reads it, to that day."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
 _LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _SHOWN_CHARACTERS = 120
@@ -31,6 +34,7 @@ class Rule:
         expectation: What holds where it is not violated, for the message.
         is_violated: Boolean expression; null counts as not violated.
         mode: What happens to a violation.
+        show: Writes a violating value, in the column's physical type, for the message.
     """
 
     field: str
@@ -38,6 +42,7 @@ class Rule:
     expectation: str
     is_violated: pl.Expr
     mode: ViolationMode
+    show: Callable[[Any], str] = str
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,9 @@ class Rules:
 
     def __init__(self, contract: TopicContract) -> None:
         """Compile the rules."""
-        self._rules = [rule for field in contract.fields for rule in _field_rules(field)]
+        self._rules = [
+            replace(rule, show=_shown_as(field)) for field in contract.fields for rule in _field_rules(field)
+        ]
         self._any = [rule.is_violated.any().alias(str(i)) for i, rule in enumerate(self._rules)]
 
     def judge(self, frame: pl.DataFrame) -> Judged:
@@ -78,8 +85,10 @@ class Rules:
         refusals: dict[int, Refusal] = {}
         for rule in broken:
             if rule.mode in (ViolationMode.FREEZE, ViolationMode.DISCARD_ROW):
-                for index, value in frame.filter(rule.is_violated).select(INDEX, rule.field).iter_rows():
-                    refusals.setdefault(index, _refusal(rule, index, value))
+                # As numbers: not every instant that a column can hold exists as a Python object.
+                value = pl.col(rule.field).to_physical()
+                for index, found in frame.filter(rule.is_violated).select(INDEX, value).iter_rows():
+                    refusals.setdefault(index, _refusal(rule, index, found))
         if refusals:
             frame = frame.filter(~pl.col(INDEX).is_in(list(refusals)))
         discarded_values = 0
@@ -93,7 +102,7 @@ class Rules:
 
 
 def _refusal(rule: Rule, index: int, value: object) -> Refusal:
-    shown = str(value)
+    shown = rule.show(value)
     if len(shown) > _SHOWN_CHARACTERS:
         shown = shown[:_SHOWN_CHARACTERS] + "…"
     return Refusal(
@@ -102,6 +111,21 @@ def _refusal(rule: Rule, index: int, value: object) -> Refusal:
         f"{rule.field} is {shown}; the contract asks for {rule.expectation}",
         is_discarded=rule.mode is ViolationMode.DISCARD_ROW,
     )
+
+
+def _shown_as(field: ContractField) -> Callable[[Any], str]:
+    if field.is_pii:
+        return lambda _: "a personal value, which is not repeated here,"
+    return _instant_text if field.physical_type == "timestamp-micros" else str
+
+
+def _instant_text(microseconds: int | None) -> str:
+    if microseconds is None:
+        return str(None)
+    try:
+        return str(_EPOCH + timedelta(microseconds=microseconds))
+    except OverflowError:
+        return f"{microseconds} microseconds since 1970"
 
 
 def _field_rules(field: ContractField) -> list[Rule]:

@@ -136,9 +136,9 @@ def decode_datum(writer: AvroSchema, datum: bytes, reader: AvroSchema | None = N
             buffer, _parsed(json.dumps(writer)), _parsed(json.dumps(reader)) if reader else None
         )
     except (ValueError, TypeError, EOFError, IndexError, OverflowError, UnicodeError) as error:
-        raise ContractError(
-            f"datum of {len(datum)} bytes does not fit {writer['name']}: {error!r}"
-        ) from error
+        # Not the error's repr: that of a UnicodeDecodeError repeats the text, which may be personal.
+        reason = f"{type(error).__name__}: {error}"
+        raise ContractError(f"datum of {len(datum)} bytes does not fit {writer['name']}: {reason}") from error
     if buffer.tell() != len(datum):
         raise ContractError(
             f"datum of {len(datum)} bytes ends at byte {buffer.tell()} as {writer['name']}: "
