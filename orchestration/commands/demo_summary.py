@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from orchestration.commands import facts, landing
@@ -102,10 +103,12 @@ def _print_risks(console: Console, risks: Sequence[facts.MachineAtRisk]) -> None
 
 def _print_answers(console: Console, answers: Sequence[facts.StoredAnswer]) -> None:
     for answer in answers:
-        console.print(f"[bold]Q[/] {answer.question}")
-        console.print(f"[bold]A[/] {answer.answer}", highlight=False)
+        console.print(f"\n[bold]Q[/] {escape(answer.question)}")
+        console.print(f"[bold]A[/] {escape(answer.answer)}", highlight=False)
+        for step in answer.next_steps:
+            console.print(f"   → {step}", highlight=False, markup=False)
         for citation in answer.citations:
-            console.print(f"   [dim]{facts.citation_line(citation)}[/]", highlight=False)
+            console.print(f"   [dim]{escape(facts.citation_line(citation))}[/]", highlight=False)
 
 
 def _print_addresses(console: Console, environment: Environment) -> None:

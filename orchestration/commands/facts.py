@@ -48,6 +48,7 @@ class StoredAnswer:
     status: str
     answer: str
     citations: list[dict[str, Any]]
+    next_steps: list[str]
     latency_ms: float
 
 
@@ -128,7 +129,9 @@ def latest_answers(connection: psycopg.Connection, tenant_id: str, limit: int = 
     with connection.cursor(row_factory=class_row(StoredAnswer)) as cursor:
         return cursor.execute(
             """
-            select distinct on (q.question_id) a.question, a.status, a.answer, a.citations, a.latency_ms
+            select distinct on (q.question_id)
+                a.question, a.status, a.answer, a.citations, a.latency_ms,
+                coalesce(a.receipt -> 'next_steps', '[]') as next_steps
             from rag.questions as q
             inner join rag.answers as a on q.question_id = a.question_id
             where q.tenant_id = %s and q.is_active

@@ -3,19 +3,22 @@
 Add a topic's plan here. Avoid wording (`answering.py`) and SQL (`tools`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from rag_assets.copilot.questions import Question, Reading, Topic, read_question
-from rag_assets.copilot.results import ToolResult, ToolStatus
+from rag_assets.copilot.results import Row, ToolResult, ToolStatus
 from rag_assets.copilot.tools.analytics import Analysis, AnalyticsRequest, analyse
 from rag_assets.copilot.tools.database import TenantDatabase
 from rag_assets.copilot.tools.predictions import PredictionRequest, latest_predictions
 from rag_assets.copilot.tools.runbooks import RunbookRequest, find_runbooks
 from rag_assets.freshness import FirmwareInUse
 from rag_assets.retrieval import Retriever, SearchHit
+
+
+RECENT_ERRORS = timedelta(days=3)  # nearly all error codes that precede a failure come within two days
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,26 @@ def _runbook_query(reading: Reading, predictions: ToolResult | None, events: Too
         return reading.search_text
     parts: list[str] = []
     if events and events.status is ToolStatus.SUCCESS:
-        parts.extend(str(row["code"]) for row in events.rows if row["event_type"] == "error" and row["code"])
+        parts.extend(_recent_error_codes(events.rows))
     if predictions and predictions.rows:
         first = predictions.rows[0]
         parts.extend(str(factor) for factor in first["contributing_factors"][:3])
         parts.append(str(first["recommended_action"]))
     return " ".join(parts[:8]) or reading.search_text
+
+
+def _recent_error_codes(rows: Sequence[Row]) -> list[str]:
+    """Codes raised in the last three days of the window, latest first.
+
+    An older code says little about the next failure: counted over 30 days, the code that a machine
+    raises most is often one that it raises all its life.
+    """
+    recent = [
+        row
+        for row in rows
+        if row["event_type"] == "error"
+        and row["code"]
+        and row["last_event_at"] >= row["window_end_at"] - RECENT_ERRORS
+    ]
+    recent.sort(key=lambda row: row["last_event_at"], reverse=True)
+    return [str(row["code"]) for row in recent]
