@@ -17,7 +17,6 @@ from rag_assets.copilot.tools.runbooks import RunbookRequest, find_runbooks
 from rag_assets.freshness import FirmwareInUse
 from rag_assets.retrieval import Retriever, SearchHit
 
-
 RECENT_ERRORS = timedelta(days=3)  # nearly all error codes that precede a failure come within two days
 
 
