@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from landing_plant import (
     LOGS,
@@ -14,6 +15,7 @@ from landing_plant import (
     reading,
 )
 
+from orchestration.ingest.contracts import ContractField
 from orchestration.ingest.landing import LandingError
 from orchestration.ingest.ledger import Counts
 from orchestration.ingest.pipeline import PipelineSettings
@@ -138,8 +140,6 @@ def test_personal_values_never_reach_raw_or_lake(plant: Plant) -> None:
     assert sorted(row["technician_id"] or "" for row in plant.lake_rows(MAINTENANCE)) == sorted(
         token or "" for token in tokens
     )
-    import psycopg
-
     with psycopg.connect(plant.services.database_url) as connection:
         assert original_of(connection, "demo-plant", tokens[0], "technician_id") == "T-17"
         connection.execute("delete from ops.pii_keys where subject_token = %s", (tokens[0],))
@@ -150,3 +150,21 @@ def test_landing_an_unknown_topic_names_the_known_ones(plant: Plant) -> None:
     """Forbids a misspelt topic that looks like one with nothing to do."""
     with pytest.raises(LandingError, match=plant.topic(SENSORS)):
         plant.land("equipment-sensor")
+
+
+def test_a_new_field_reaches_a_lake_table_that_has_rows(plant: Plant) -> None:
+    """Forbids a contract that grew and a lake table that did not, or rows that can't be read any more."""
+    plant.produce(SENSORS, [plant.datum(SENSORS, reading(number)) for number in range(3)])
+    plant.land()
+    new = ContractField("oil_ppm", "double", is_required=False, description="Iron particles in the oil.")
+    grown = plant.with_contract(SENSORS, fields=(*plant.contract(SENSORS).fields, new))
+    with psycopg.connect(plant.services.database_url) as connection:
+        connection.execute("alter table raw.equipment_sensors add column oil_ppm double precision")
+    plant.produce(SENSORS, [plant.datum(SENSORS, reading(number)) for number in range(3, 5)])
+
+    grown.land()
+
+    rows = grown.lake_rows()
+    assert sorted(row["kafka_offset"] for row in rows) == [0, 1, 2, 3, 4]
+    assert {row["oil_ppm"] for row in rows} == {None}
+    assert grown.check().is_balanced
