@@ -42,7 +42,7 @@ WAVES = {  # level, spread, period in slots
     "rotation_rpm": (3000.0, 200.0, 23),
     "power_kw": (11.0, 2.0, 96),
 }
-HOURLY = ["--exclude-resource-type", "unit_test", "--exclude", "path:models/staging/_raw__sources.yml"]
+HOURLY = ["--exclude-resource-type", "unit_test", "--exclude", "path:models/staging/_*__sources.yml"]
 
 
 def readings(first: int, instants: int) -> pl.DataFrame:

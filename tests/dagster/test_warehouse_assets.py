@@ -64,7 +64,10 @@ def test_reconciliation_blocks_what_follows(graph: Any) -> None:
     """Forbids that counts across a border are only reported: a difference has to stop the marts."""
     checks = {key: graph.get(key) for key in graph.asset_check_keys}
     for asset, name in (
-        ("int_declared_duplicates", "raw_rows_are_kept_or_declared_duplicates"),
+        (
+            "int_sensor_readings_deduplicated",
+            "landed_rows_are_kept_or_counted_int_sensor_readings_deduplicated_ref_stg_sensor_readings_",
+        ),
         ("int_equipment_metrics_hourly", "hours_hold_every_kept_reading"),
     ):
         key = dg.AssetCheckKey(dg.AssetKey(["intermediate", asset]), name)
