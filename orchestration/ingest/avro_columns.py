@@ -14,14 +14,22 @@ from typing import Any, cast
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 SYNC_MARKER = b"opsgraph-landing"  # 16 bytes; the block is never searched for it
 VARINT_BITS = 7
-PADDING = bytes(256)
+NULL_BRANCH, VALUE_BRANCH = 0, 2  # zigzag of 0 and 1
+LONGEST_VARINT = {"int": (5, 0x0F), "long": (10, 0x01)}
+"""Bytes of the longest number, and the highest last byte: 4 of 32 bits, 1 of 64 are left for it."""
+PADDING = b"\x7f" * 256
 
 
 class ShiftedBoundaryError(ValueError):
     """The datums decode as a whole, but not each within its own bytes."""
+
+
+class BadBytesError(ValueError):
+    """A datum holds bytes that polars reads as a value and the specification does not know."""
 
 
 class AvroColumns:
@@ -43,7 +51,8 @@ class AvroColumns:
             ]
         )  # fmt: skip
         fields = cast("list[dict[str, Any]]", schema["fields"])
-        self._size = pl.sum_horizontal([_field_size(field) for field in fields])
+        self._sizes = [_field_size(field).alias(field["name"]) for field in fields]
+        self._fields = fields
 
     def read(self, datums: Sequence[bytes]) -> pl.DataFrame:
         """Decode datums into a frame with a row each, in order.
@@ -51,10 +60,12 @@ class AvroColumns:
         Raises:
             ShiftedBoundaryError: At least one datum is longer or shorter than its values need. Without
                 this check a message whose bytes run into the next one would be accepted silently.
+            BadBytesError: The sizes are right, but a byte says what Avro does not know.
             Exception: Whatever polars raises for bytes that are no datum of the schema.
         """
         # A last datum that was cut reads on into the padding and is then found by its size; without the
-        # padding polars panics, which prints a trace. What no datum claims is never looked at.
+        # padding polars panics, which prints a trace. What no datum claims is never looked at. Zeros would
+        # not do: a number that was cut needs no more bytes for zeros than it has.
         body = b"".join([*datums, PADDING])
         container = b"".join([self._header, _long(len(datums)), _long(len(body)), body, SYNC_MARKER])
         try:
@@ -64,13 +75,33 @@ class AvroColumns:
         if frame.height != len(datums):
             raise ShiftedBoundaryError(f"{len(datums)} datums gave {frame.height} rows")
         sizes = np.fromiter(map(len, datums), np.int64, len(datums))
-        needed = frame.select(self._size).to_series().to_numpy()
-        if not np.array_equal(sizes, needed):
-            first = int(np.flatnonzero(sizes != needed)[0])
+        needed = frame.select(self._sizes)
+        total = needed.sum_horizontal().to_numpy()
+        if not np.array_equal(sizes, total):
+            first = int(np.flatnonzero(sizes != total)[0])
             raise ShiftedBoundaryError(
-                f"datum {first} has {sizes[first]} bytes, its values need {needed[first]}"
+                f"datum {first} has {sizes[first]} bytes, its values need {total[first]}"
             )
+        self._check_bytes(np.frombuffer(body, np.uint8), np.cumsum(sizes) - sizes, needed)
         return frame
+
+    def _check_bytes(self, body: NDArray[np.uint8], place: NDArray[np.int64], sizes: pl.DataFrame) -> None:
+        """Look where polars does not: it takes any branch but 0 for the value, and cuts long numbers.
+
+        Args:
+            body: All datums.
+            place: Where each begins.
+            sizes: Bytes that each value takes, a column per field.
+        """
+        for field, column in zip(self._fields, sizes, strict=True):
+            size = column.to_numpy()
+            is_union = isinstance(field["type"], list)
+            if is_union and not np.array_equal(body[place], np.where(size > 1, VALUE_BRANCH, NULL_BRANCH)):
+                raise BadBytesError(f"field {field['name']}: a byte names no branch of the union")
+            place = place + size
+            most, highest = LONGEST_VARINT.get(_primitive(field["type"]) or "", (0, 0))
+            if most and (body[place[size == most + is_union] - 1] > highest).any():
+                raise BadBytesError(f"field {field['name']}: a number has more bits than its type")
 
 
 def is_supported(schema: dict[str, Any]) -> bool:
@@ -104,11 +135,11 @@ def _field_size(field: dict[str, Any]) -> pl.Expr:
     column = pl.col(field["name"])
     match _primitive(field["type"]):
         case "double":
-            size = pl.lit(8, pl.Int64)
+            size = _constant(8)
         case "float":
-            size = pl.lit(4, pl.Int64)
+            size = _constant(4)
         case "boolean":
-            size = pl.lit(1, pl.Int64)
+            size = _constant(1)
         case "string":
             length = column.str.len_bytes().cast(pl.Int64)
             size = length + _varint_size(length, groups=5)
@@ -119,6 +150,10 @@ def _field_size(field: dict[str, Any]) -> pl.Expr:
     if isinstance(field["type"], list):  # one byte says which branch of the union follows
         return 1 + pl.when(column.is_null()).then(0).otherwise(size)
     return size
+
+
+def _constant(size: int) -> pl.Expr:
+    return pl.repeat(size, pl.len(), dtype=pl.Int64)
 
 
 def _zigzag_size(value: pl.Expr, groups: int) -> pl.Expr:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration.ingest.avro_columns import AvroColumns, ShiftedBoundaryError, is_supported
+from orchestration.ingest.avro_columns import AvroColumns, BadBytesError, ShiftedBoundaryError, is_supported
 from orchestration.ingest.contracts import (
     ContractField,
     Direction,
@@ -174,6 +174,50 @@ def test_bytes_that_move_between_neighbors_are_found() -> None:
     assert AvroColumns(schema).read([whole[:5], whole[5:]])["a"].to_list() == ["left", "right"]
     with pytest.raises(ShiftedBoundaryError, match="datum 0 has 4 bytes, its values need 5"):
         AvroColumns(schema).read([whole[:4], whole[4:]])
+
+
+@pytest.mark.parametrize("byte", [0x01, 0x04, 0x08, 0x7F])
+def test_a_byte_that_names_no_branch_is_refused(byte: int) -> None:
+    """Forbids a damaged union whose value is taken all the same: polars reads all but 0 as the value."""
+    schema = {"type": "record", "name": "r", "fields": [{"name": "a", "type": ["null", "double"]}]}
+    good = datum(schema, {"a": 1.5})
+    null = datum(schema, {"a": None})
+    assert AvroColumns(schema).read([null, good])["a"].to_list() == [None, 1.5]
+    with pytest.raises(BadBytesError, match="field a"):
+        AvroColumns(schema).read([null, bytes([byte]) + good[1:], null])
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [("int", 2**33 + 2**30), ("int", 2**32), ("long", 2**66 + 2**62), ("long", 2**64 + 2**63 - 1)],
+)
+@pytest.mark.parametrize("is_optional", [False, True])
+def test_numbers_with_more_bits_than_their_type_are_refused(
+    kind: str, number: int, is_optional: bool
+) -> None:
+    """Forbids a number that is cut to its low bits and then has the size of its own bytes."""
+    field_type: Any = ["null", kind] if is_optional else kind
+    schema = {"type": "record", "name": "r", "fields": [{"name": "a", "type": field_type}]}
+    encoded, rest = bytearray(), 2 * number  # zigzag
+    while rest > 0x7F:
+        encoded.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    encoded.append(rest)
+    highest, lowest = 2 ** (31 if kind == "int" else 63) - 1, -(2 ** (31 if kind == "int" else 63))
+    good = [datum(schema, {"a": highest}), datum(schema, {"a": lowest})]
+    assert AvroColumns(schema).read(good)["a"].to_list() == [highest, lowest]
+    with pytest.raises((BadBytesError, ShiftedBoundaryError)):
+        AvroColumns(schema).read([good[0], b"\x02" * is_optional + bytes(encoded)])
+
+
+@pytest.mark.parametrize("value", [946_684_800_000_000, 70_000, 2**62])
+def test_a_last_number_that_was_cut_is_found(value: int) -> None:
+    """Forbids a cut number at the end of a batch that is read as the smaller one of its first bytes."""
+    schema = {"type": "record", "name": "r", "fields": [{"name": "a", "type": "long"}]}
+    whole = datum(schema, {"a": value})
+    for cut in range(1, len(whole)):
+        with pytest.raises(ShiftedBoundaryError):
+            AvroColumns(schema).read([whole, whole[:cut]])
 
 
 @pytest.mark.parametrize(
