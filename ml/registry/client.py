@@ -1,5 +1,9 @@
 """Runs, versions and aliases through `MlflowClient` alone: no global tracking state is touched."""
 
+# MLflow leaves most of its signatures untyped.
+# pyright: reportUnknownMemberType=false
+
+import logging
 import tempfile
 import time
 from collections.abc import Generator, Mapping
@@ -125,8 +129,13 @@ class ModelRegistry:
 
     @cached_property
     def _client(self) -> "MlflowClient":
+        from mlflow import environment_variables as switches
         from mlflow.tracking import MlflowClient
 
+        # Its progress bars and links would stand between the lines of the command line and of run logs.
+        switches.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(value=False)
+        switches.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(value=True)
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
         return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
 
     def register(self, candidate: Candidate) -> RegisteredVersion:
@@ -263,7 +272,7 @@ class ModelRegistry:
                 else:
                     self._client.log_dict(run_id, content, file_name)
             for file_name, figure in candidate.figures.items():
-                figure.savefig(str(folder / file_name), dpi=110)  # pyright: ignore[reportUnknownMemberType]
+                figure.savefig(str(folder / file_name), dpi=110)
             candidate.out_of_fold.write_parquet(folder / OUT_OF_FOLD_FILE)
             self._client.log_artifacts(run_id, str(folder))
 
