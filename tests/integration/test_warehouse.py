@@ -136,3 +136,14 @@ def test_as_of_build_equals_a_plant_that_ended_then(
     assert built.scalar(f"select max(hour_at) from {labels}") == AS_OF
     assert built.scalar(f"select count(*) from {labels} where not is_mature_24h") > 0
     assert built.scalar(f"select count(*) from {as_of_schema('marts', AS_OF)}.mart_equipment_health") == 20
+
+
+def test_as_of_build_after_the_end_of_the_data_invents_no_negatives(built: Warehouse) -> None:
+    """Forbids a clock beyond the data: as known years later, the last hours are as immature as they were."""
+    later = datetime(2026, 3, 1, tzinfo=UTC)
+    built.build(["int_failure_labels"], as_of=later, tests=True)
+    order = "equipment_id, hour_at"
+    assert_frame_equal(
+        built.model("intermediate", "int_failure_labels", order, as_of=later),
+        built.model("intermediate", "int_failure_labels", order),
+    )
