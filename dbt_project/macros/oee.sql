@@ -4,7 +4,7 @@
 -#}
 {% macro oee_factors(suffix='') %}
     {{ ratio('run_s' ~ suffix, 'planned_run_s' ~ suffix) }} as availability{{ suffix }},
-    {{ ratio('ideal_run_s' ~ suffix, 'run_s' ~ suffix) }} as performance{{ suffix }},
+    {{ ratio('ideal_run_s' ~ suffix, 'rated_run_s' ~ suffix) }} as performance{{ suffix }},
     {{ ratio('inspected_units' ~ suffix ~ ' - defective_units' ~ suffix, 'inspected_units' ~ suffix) }}
         as quality{{ suffix }}
 {% endmacro %}

@@ -34,6 +34,7 @@ MODELS = {
         "mart_equipment_health": "tenant_id, equipment_id",
         "mart_predictive_maintenance": "tenant_id, equipment_id",
         "fact_quality_inspections": "tenant_id, inspection_id",
+        "fact_production_metrics": "tenant_id, equipment_id, produced_on",
         "mart_quality_dashboard": "tenant_id, equipment_id, inspected_on",
         "mart_production_kpis": "tenant_id, equipment_id, produced_on",
     },

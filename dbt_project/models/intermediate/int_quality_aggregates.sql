@@ -32,7 +32,8 @@ daily as (
         sum(produced_count) as produced_units,
         sum(planned_run_s) as planned_run_s,
         sum(run_s) as run_s,
-        sum(ideal_cycle_s * produced_count) as ideal_run_s,
+        sum(run_s) filter (where ideal_cycle_s is not null) as rated_run_s,
+        sum(ideal_cycle_s * produced_count) filter (where run_s is not null) as ideal_run_s,
         max(known_at) as known_at
     from inspections
     group by tenant_id, equipment_id, inspected_on

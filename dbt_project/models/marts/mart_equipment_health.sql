@@ -86,6 +86,7 @@ select
         when next_day.failure_probability > 0.5 then 'Warning'
         else 'Normal'
     end as health_status,
+    next_day.failure_probability is not null as is_scored,
     next_day.predicted_for_at,
     machines.plant_now_at as window_end_at
 from machines

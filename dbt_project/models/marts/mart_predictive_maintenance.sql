@@ -46,6 +46,7 @@ select
     machines.age_years,
     next_day.failure_probability as failure_probability_24h,
     next_week.failure_probability as failure_probability_7d,
+    next_day.failure_probability is not null as is_scored,
     coalesce(next_day.is_alert, false) as is_alert_24h,
     coalesce(next_week.is_alert, false) as is_alert_7d,
     next_day.risk_level,

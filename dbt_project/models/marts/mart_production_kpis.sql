@@ -1,5 +1,5 @@
 -- The seven-day factors are ratios of sums: a short day weighs as little as it ran.
-{% set summed = ['run_s', 'planned_run_s', 'ideal_run_s', 'inspected_units', 'defective_units'] %}
+{% set summed = ['run_s', 'planned_run_s', 'rated_run_s', 'ideal_run_s', 'inspected_units', 'defective_units'] %}
 
 with windows as (
     select
