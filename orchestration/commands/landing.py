@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from orchestration.environment import Environment
 
 if TYPE_CHECKING:  # landing brings pyarrow and polars, which `opsgraph --help` does not need
-    from orchestration.ingest.landing import LandingReport
+    from orchestration.ingest.landing_report import LandingReport
     from orchestration.ingest.ledger_check import LedgerReport
     from orchestration.ingest.services import LandingServices
 

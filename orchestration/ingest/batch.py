@@ -24,7 +24,7 @@ from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
 from orchestration.ingest.decode import INDEX, Refusal, make_decoder
 from orchestration.ingest.ledger import Counts
 from orchestration.ingest.offsets import PartitionId, Range
-from orchestration.ingest.pii import PiiVault, Subject
+from orchestration.ingest.pii import PiiVault, Subject, has_personal_fields
 from orchestration.ingest.rules import FUTURE_TOLERANCE, KNOWN_AT, Rules
 
 KNOWN_AT_HEADER = "known_at"
@@ -85,7 +85,7 @@ class BatchBuilder:
         self._decoder = make_decoder(contract, catalog)
         self._rules = Rules(contract)
         self._schema = arrow_schema(contract)
-        self._vault = vault if any(item.is_pii for item in contract.fields) else None
+        self._vault = vault if has_personal_fields(contract) else None
 
     def build(
         self, chunk: Chunk, batch_id: int, landed_at: datetime, refused: Sequence[Refusal] = ()
@@ -198,7 +198,9 @@ class BatchBuilder:
     def _watermarks(self, frame: pl.DataFrame | None) -> dict[str, datetime]:
         if frame is None or not frame.height:
             return {}
-        highest = frame.group_by("tenant_id").agg(pl.col(self.contract.event_time_field).max())
+        # A machine whose clock runs ahead must not carry the whole plant's clock with it.
+        happened = pl.min_horizontal(self.contract.event_time_field, KNOWN_AT)
+        highest = frame.group_by("tenant_id").agg(happened.max())
         return dict(highest.iter_rows())
 
 

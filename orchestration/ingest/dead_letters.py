@@ -22,9 +22,14 @@ from orchestration.ingest.consume import Chunk
 from orchestration.ingest.contracts import TopicContract, ensure_day_partition
 from orchestration.ingest.ledger import Counts, LedgerRow, next_batch_ids, write_rows
 from orchestration.ingest.offsets import PartitionId, Range
-from orchestration.ingest.pii import PiiVault
+from orchestration.ingest.pii import DeadLetterSeal, PiiVault
 from orchestration.ingest.poison import build_around_poison
-from orchestration.ingest.postgres_sink import copy_rows, headers_from_json, write_watermarks
+from orchestration.ingest.postgres_sink import (
+    copy_rows,
+    dead_letter_place,
+    headers_from_json,
+    write_watermarks,
+)
 from orchestration.ingest.services import LandingServices
 
 REPLAY_LOCK = 73350003  # one replay at a time, so that its batch ids are committed in their order
@@ -111,7 +116,12 @@ def _select(connection: psycopg.Connection[Any], selection: Selection, lock: boo
             "limit": selection.limit,
         },
     ).fetchall()
-    return [DeadLetterRow(*row) for row in rows]
+    seal = DeadLetterSeal(connection)
+    found = [DeadLetterRow(*row) for row in rows]
+    return [
+        replace(item, payload=seal.open(item.payload, dead_letter_place(item.partition, item.kafka_offset)))
+        for item in found
+    ]
 
 
 def replay(

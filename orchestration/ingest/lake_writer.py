@@ -143,13 +143,16 @@ class LakeWriter:
                 "in Postgres; the next landing compares both and catches up."
             )
         position = LakePosition(dict(self._reached), self._replays)
+        # If the catalog's answer is lost, its snapshot may name these files: `abandon` must not touch them.
+        # Those that no snapshot names are removed when the table is opened again.
+        files, self._finished = self._finished, []
         self._table.add_files(
-            [self._files.url(path) for path in self._finished],
+            [self._files.url(path) for path in files],
             snapshot_properties=position.properties(),
             check_duplicate_files=False,  # the names are fresh UUIDs; the check reads every manifest
         )
         rows, self._position = self._rows, position
-        self._finished, self._rows, self._bytes, self._since = [], 0, 0, None
+        self._rows, self._bytes, self._since = 0, 0, None
         return rows
 
     def abandon(self) -> None:

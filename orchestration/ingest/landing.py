@@ -11,21 +11,18 @@ import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from confluent_kafka.admin import AdminClient
 
-from orchestration.ingest.batch import Batch
 from orchestration.ingest.contracts import Direction, TopicContract, load_contracts
+from orchestration.ingest.landing_report import LandingProgress, LandingReport, landed_since
 from orchestration.ingest.leases import acquire, holder_of, topic_lease
-from orchestration.ingest.ledger import Counts, account_for_lost
+from orchestration.ingest.ledger import account_for_lost
 from orchestration.ingest.offsets import (
     LandingError,
-    PartitionId,
     Plan,
-    Range,
     begin_positions,
     broker_bounds,
     plan,
@@ -33,78 +30,12 @@ from orchestration.ingest.offsets import (
 )
 from orchestration.ingest.outbox import relay_outbox
 from orchestration.ingest.pipeline import LandingPipeline, PipelineSettings
-from orchestration.ingest.producer import MessageProducer
+from orchestration.ingest.producer import DeliveryError, MessageProducer
 from orchestration.ingest.services import LandingServices
 
 FOLLOW_POLL_S = 0.2
 FOLLOW_TIMEOUT_S = 300.0
-
-
-@dataclass(frozen=True)
-class PartitionReport:
-    """What was landed of one partition.
-
-    Attributes:
-        partition: Which.
-        offsets: Range that was accounted for.
-        counts: Its terms.
-    """
-
-    partition: PartitionId
-    offsets: Range
-    counts: Counts
-
-
-@dataclass(frozen=True)
-class LandingReport:
-    """What one landing did.
-
-    Attributes:
-        topic: Topic.
-        partitions: Per partition; partitions without news are left out.
-        batch_ids: Ledger rows that were written, ascending.
-        lag: Offsets that waited when it ended.
-        seconds: Wall time from the first look at the broker to the last commit.
-        findings: What was found lost, in words.
-        landed_by: `this run`, or the holder of the lease who landed it meanwhile.
-    """
-
-    topic: str
-    partitions: tuple[PartitionReport, ...]
-    batch_ids: tuple[int, ...]
-    lag: int
-    seconds: float
-    findings: tuple[str, ...] = ()
-    landed_by: str = "this run"
-
-    @property
-    def counts(self) -> Counts:
-        """Terms over all partitions."""
-        return sum((item.counts for item in self.partitions), Counts())
-
-
-@dataclass
-class _Progress:
-    """Collects what the pipeline commits."""
-
-    ranges: dict[PartitionId, Range] = field(default_factory=dict[PartitionId, Range])
-    counts: dict[PartitionId, Counts] = field(default_factory=dict[PartitionId, Counts])
-    batch_ids: list[int] = field(default_factory=list[int])
-    has_dead_letters: bool = False
-
-    def add(self, batches: Sequence[Batch]) -> None:
-        for batch in batches:
-            known = self.ranges.get(batch.partition)
-            lo = known.lo if known else batch.offsets.lo
-            self.ranges[batch.partition] = Range(lo, batch.offsets.hi)
-            self.counts[batch.partition] = self.counts.get(batch.partition, Counts()) + batch.counts
-            self.batch_ids.append(batch.batch_id)
-            self.has_dead_letters |= bool(batch.dead_letters)
-
-    def partitions(self) -> tuple[PartitionReport, ...]:
-        return tuple(
-            PartitionReport(item, self.ranges[item], self.counts[item]) for item in sorted(self.ranges)
-        )
+LEASE_RETRY_S = 2.0  # how soon a waiting run notices that the holder of the lease has died
 
 
 def landed_topics(contracts: Mapping[str, TopicContract]) -> list[str]:
@@ -150,34 +81,15 @@ def land_topic(
             f"{topic} is no topic that is landed; known are {', '.join(landed_topics(contracts))}. "
             "A new one needs a contract with direction `in`."
         )
-    started = time.perf_counter()
-    admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
-    lease = acquire(services.database_url, topic_lease(topic), holder_name(run_id or "opsgraph land"))
-    if lease is None:
-        return _follow(topic, services, admin, until, started)
-    progress = _Progress()
-    with lease, collector_paused():
-        planned, findings = prepare(services, admin, [topic], until, run_id)
-        pipeline = LandingPipeline(
-            services, contracts, planned.pending, is_bounded=True,
-            settings=settings or PipelineSettings(), run_id=run_id, on_commit=progress.add,
-        )  # fmt: skip
-        pipeline.run(threading.Event())
-        seconds = time.perf_counter() - started
-        if pipeline.lake_failure is not None:
-            raise LandingError(
-                f"{topic}: Postgres has everything up to {_ends(planned)}, but the lake was not written: "
-                f"{pipeline.lake_failure}. Correct that and land again: the lake catches up from Postgres."
-            ) from pipeline.lake_failure
-        relay_outbox(services.database_url, MessageProducer(services.bootstrap_servers))
-    return LandingReport(
-        topic=topic,
-        partitions=progress.partitions(),
-        batch_ids=tuple(sorted(progress.batch_ids)),
-        lag=_lag(services, admin, topic),
-        seconds=seconds,
-        findings=findings,
-    )
+    landing = _Landing(topic, services, contracts, until, run_id, settings or PipelineSettings())
+    while True:
+        lease = acquire(services.database_url, topic_lease(topic), holder_name(run_id or "opsgraph land"))
+        if lease is not None:
+            with lease, collector_paused():
+                return landing.land()
+        report = landing.wait_for_other()
+        if report is not None:
+            return report
 
 
 def prepare(
@@ -198,72 +110,107 @@ def prepare(
     return planned, findings
 
 
-def _lag(services: LandingServices, admin: AdminClient, topic: str) -> int:
-    bounds = broker_bounds(admin, [topic])
-    with psycopg.connect(services.database_url) as connection:
-        return plan(bounds, positions(connection, [topic])).lag
+class _Landing:
+    """One call of `land_topic`: lands, or waits for the lander that holds the lease."""
+
+    def __init__(
+        self,
+        topic: str,
+        services: LandingServices,
+        contracts: Mapping[str, TopicContract],
+        until: Mapping[int, int] | None,
+        run_id: str | None,
+        settings: PipelineSettings,
+    ) -> None:
+        self._topic, self._services, self._contracts = topic, services, contracts
+        self._until, self._run_id, self._settings = until, run_id, settings
+        self._started = time.perf_counter()
+        self._admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
+        self._target: Plan | None = None
+
+    def land(self) -> LandingReport:
+        """Land what waits; the caller holds the lease."""
+        progress = LandingProgress()
+        planned, findings = prepare(self._services, self._admin, [self._topic], self._until, self._run_id)
+        pipeline = LandingPipeline(
+            self._services, self._contracts, planned.pending, is_bounded=True,
+            settings=self._settings, run_id=self._run_id, on_commit=progress.add,
+        )  # fmt: skip
+        pipeline.run(threading.Event())
+        seconds = time.perf_counter() - self._started
+        if pipeline.lake_failure is not None:
+            raise LandingError(
+                f"{self._topic}: Postgres has everything up to {_ends(planned)}, the lake has not. Reason: "
+                f"{pipeline.lake_failure}. Correct that and land again: the lake catches up from Postgres."
+            ) from pipeline.lake_failure
+        return LandingReport(
+            topic=self._topic,
+            partitions=progress.partitions(),
+            batch_ids=tuple(sorted(progress.batch_ids)),
+            lag=self._lag(),
+            seconds=seconds,
+            findings=findings + self._relay(),
+        )
+
+    def wait_for_other(self) -> LandingReport | None:
+        """Wait some seconds for the holder of the lease to land what was pending at the start.
+
+        Returns:
+            What it landed; None if it is not there yet, and the lease may be free again.
+
+        Raises:
+            LandingError: It has not got there in all the time that a run can wait.
+        """
+        with psycopg.connect(self._services.database_url, autocommit=True) as connection:
+            target = self._target = self._target or self._pending(connection)
+            holder = holder_of(connection, topic_lease(self._topic)) or "another lander"
+            deadline = time.perf_counter() + LEASE_RETRY_S
+            while not _is_reached(connection, target):
+                if time.perf_counter() - self._started > FOLLOW_TIMEOUT_S:
+                    raise LandingError(
+                        f"{self._topic}: {holder} holds the lease but has not landed up to {_ends(target)} "
+                        f"within {FOLLOW_TIMEOUT_S:.0f} s. Nothing is lost; look at its log, or stop it and "
+                        "land again."
+                    )
+                if time.perf_counter() > deadline:
+                    return None
+                time.sleep(FOLLOW_POLL_S)
+            starts = {item: span.lo for item, span in target.pending.items() if len(span)}
+            partitions, batch_ids = landed_since(connection, starts)
+        return LandingReport(
+            topic=self._topic,
+            partitions=partitions,
+            batch_ids=batch_ids,
+            lag=self._lag(),
+            seconds=time.perf_counter() - self._started,
+            landed_by=holder,
+        )
+
+    def _pending(self, connection: psycopg.Connection[Any]) -> Plan:
+        bounds = broker_bounds(self._admin, [self._topic])
+        return plan(bounds, positions(connection, [self._topic]), self._until)
+
+    def _lag(self) -> int:
+        bounds = broker_bounds(self._admin, [self._topic])
+        with psycopg.connect(self._services.database_url) as connection:
+            return plan(bounds, positions(connection, [self._topic])).lag
+
+    def _relay(self) -> tuple[str, ...]:
+        """Send dead letters to their topic. The rows are committed: a failure here is no failed landing."""
+        try:
+            relay_outbox(self._services.database_url, MessageProducer(self._services.bootstrap_servers))
+        except DeliveryError as error:
+            return (f"dead letters wait in ops.outbox for the next landing: {error}",)
+        return ()
+
+
+def _is_reached(connection: psycopg.Connection[Any], target: Plan) -> bool:
+    reached = positions(connection, {item.topic for item in target.pending})
+    return all(reached.get(item, -1) >= span.hi for item, span in target.pending.items() if len(span))
 
 
 def _ends(planned: Plan) -> str:
     return ", ".join(f"{item}: {span.hi}" for item, span in sorted(planned.pending.items()))
-
-
-def _follow(
-    topic: str,
-    services: LandingServices,
-    admin: AdminClient,
-    until: Mapping[int, int] | None,
-    started: float,
-) -> LandingReport:
-    """Wait until the holder of the lease has landed what is pending now; report the ledger's rows."""
-    with psycopg.connect(services.database_url, autocommit=True) as connection:
-        target = plan(broker_bounds(admin, [topic]), positions(connection, [topic]), until)
-        before = connection.execute("select coalesce(max(batch_id), 0) from ops.landing_ledger").fetchone()
-        holder = holder_of(connection, topic_lease(topic)) or "another lander"
-        while True:
-            reached = positions(connection, [topic])
-            if all(reached.get(item, -1) >= span.hi for item, span in target.pending.items() if len(span)):
-                break
-            if time.perf_counter() - started > FOLLOW_TIMEOUT_S:
-                raise LandingError(
-                    f"{topic}: {holder} holds the lease but has not landed up to {_ends(target)} within "
-                    f"{FOLLOW_TIMEOUT_S:.0f} s. Nothing is lost; look at its log, or stop it and land again."
-                )
-            time.sleep(FOLLOW_POLL_S)
-        rows = _ledger_since(connection, topic, int(before[0]) if before else 0)
-    return LandingReport(
-        topic=topic,
-        partitions=tuple(
-            PartitionReport(item, span, Counts()) for item, span in target.pending.items() if len(span)
-        )
-        if not rows
-        else tuple(rows.values()),
-        batch_ids=(),
-        lag=_lag(services, admin, topic),
-        seconds=time.perf_counter() - started,
-        landed_by=holder,
-    )
-
-
-def _ledger_since(
-    connection: psycopg.Connection[Any], topic: str, batch_id: int
-) -> dict[PartitionId, PartitionReport]:
-    rows = connection.execute(
-        """
-        select topic_id, kafka_partition, min(offset_lo), max(offset_hi), sum(landed)::bigint,
-               sum(dead_lettered)::bigint, sum(discarded)::bigint, sum(tombstones)::bigint,
-               sum(absent)::bigint, sum(discarded_values)::bigint
-        from ops.landing_ledger
-        where topic = %s and batch_id > %s and offset_hi > offset_lo
-        group by topic_id, kafka_partition
-        """,
-        (topic, batch_id),
-    ).fetchall()
-    found: dict[PartitionId, PartitionReport] = {}
-    for topic_id, partition, lo, hi, *terms in rows:
-        place = PartitionId(topic, topic_id, partition)
-        found[place] = PartitionReport(place, Range(lo, hi), Counts(*terms))
-    return found
 
 
 @contextmanager

@@ -12,6 +12,7 @@ and Postgres the broker, landing that goes on meanwhile can't make the three dis
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -26,6 +27,8 @@ from orchestration.ingest.ledger import Counts
 from orchestration.ingest.offsets import CONSUMER, Bounds, PartitionId, Range, broker_bounds
 from orchestration.ingest.services import LandingServices
 
+LAKE_MAY_LAG = timedelta(minutes=15)
+"""A flush is due after a minute; a lake that is away is tried again every ten seconds."""
 RowsPerBatch = Mapping[tuple[uuid.UUID, int, int], int]
 """Rows by (topic id, partition, batch id)."""
 
@@ -99,6 +102,7 @@ class _Row:
     batch_id: int
     offsets: Range
     counts: Counts
+    age: timedelta
 
     @property
     def is_transfer(self) -> bool:
@@ -188,6 +192,7 @@ def _faults(evidence: _Evidence) -> Iterator[Fault]:
     yield from _against_rows(evidence, "raw table", evidence.raw, evidence.rows)
     if evidence.lake is not None:
         yield from _against_rows(evidence, "lake table", evidence.lake, _in_lake(evidence))
+    yield from _lake_lag(evidence)
     recorded = sum(row.counts.dead_lettered for row in evidence.rows)
     if recorded != evidence.open_dead_letters:
         text = (
@@ -265,19 +270,35 @@ def _in_lake(evidence: _Evidence) -> list[_Row]:
     ]
 
 
+def _lake_lag(evidence: _Evidence) -> Iterator[Fault]:
+    """Rows that Postgres has and the lake has not: normal for a minute, a fault when it stands still."""
+    held = {row.batch_id for row in _in_lake(evidence)} if evidence.lake is not None else set[int]()
+    missing = [row for row in evidence.rows if row.counts.landed and row.batch_id not in held]
+    if not missing:
+        return
+    age = max(row.age for row in missing)
+    span = Range(min(row.offsets.lo for row in missing), max(row.offsets.hi for row in missing))
+    rows = sum(row.counts.landed for row in missing)
+    what = "lacks" if evidence.lake is not None else "has no table for"
+    text = f"the lake {what} {rows} rows that Postgres has had for up to {age}; the next landing brings them"
+    severity = Severity.WARNING if age < LAKE_MAY_LAG else Severity.ERROR
+    yield Fault(severity, evidence.partition, span, text)
+
+
 def _ledger_rows(connection: psycopg.Connection[Any], topic: str) -> dict[PartitionKey, list[_Row]]:
     rows = connection.execute(
         """
         select topic_id, kafka_partition, batch_id, offset_lo, offset_hi, landed, dead_lettered, discarded,
-               tombstones, absent, discarded_values
+               tombstones, absent, discarded_values, date_trunc('second', now() - landed_at)
         from ops.landing_ledger where topic = %s
         order by topic_id, kafka_partition, offset_lo, offset_hi
         """,
         (topic,),
     )
     found: dict[PartitionKey, list[_Row]] = {}
-    for topic_id, partition, batch_id, lo, hi, *terms in rows:
-        found.setdefault((topic_id, partition), []).append(_Row(batch_id, Range(lo, hi), Counts(*terms)))
+    for topic_id, partition, batch_id, lo, hi, *terms, age in rows:
+        row = _Row(batch_id, Range(lo, hi), Counts(*terms), age)
+        found.setdefault((topic_id, partition), []).append(row)
     return found
 
 

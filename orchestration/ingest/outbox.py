@@ -8,7 +8,7 @@ message it is. A crash between delivery and its mark sends a message twice; a de
 import psycopg
 
 from orchestration.ingest.postgres_sink import headers_from_json
-from orchestration.ingest.producer import Headers, MessageProducer
+from orchestration.ingest.producer import DeliveryError, Headers, MessageProducer
 
 MESSAGES_PER_ROUND = 200
 
@@ -26,7 +26,7 @@ def relay_outbox(database_url: str, producer: MessageProducer) -> int:
         Messages that were sent and marked.
 
     Raises:
-        DeliveryError: Kafka did not take a message; it and the later ones wait for the next call.
+        DeliveryError: Kafka did not take messages; they wait for the next call.
     """
     sent = 0
     with psycopg.connect(database_url) as connection:
@@ -43,10 +43,23 @@ def relay_outbox(database_url: str, producer: MessageProducer) -> int:
                 return sent
             for _, topic, key, payload, headers in rows:
                 kept: Headers = list(headers_from_json(headers))
-                producer.send(topic, key, payload, kept)
+                _send(producer, topic, key, payload, kept)
             producer.flush()
             connection.execute(
-                "update ops.outbox set sent_at = now() where outbox_id = any(%s)", ([row[0] for row in rows],)
+                # The bytes have left; a second copy of them would only have to be guarded and erased.
+                "update ops.outbox set sent_at = now(), payload = null where outbox_id = any(%s)",
+                ([row[0] for row in rows],),
             )
             connection.commit()
             sent += len(rows)
+
+
+def _send(
+    producer: MessageProducer, topic: str, key: bytes | None, payload: bytes | None, headers: Headers
+) -> None:
+    try:
+        producer.send(topic, key, payload, headers)
+    except DeliveryError:
+        # A message near the broker's limit grew beyond it by the headers with the reason. It must not hold
+        # up the others: its place leaves without its bytes, which Postgres keeps.
+        producer.send(topic, key, None, [*headers, ("payload", b"too large; kept in ops.dead_letters")])

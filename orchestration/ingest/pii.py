@@ -22,6 +22,8 @@ from orchestration.ingest.contracts import TopicContract
 
 TENANT_KEY = "tenant"
 """In place of a subject's token: the row of `ops.pii_keys` that holds the tenant's token key."""
+ALL_TENANTS, DEAD_LETTERS_KEY = "*", "dead-letters"
+SEALED = b"opsgraph sealed 1\n"
 KEY_BITS = 256
 NONCE_BYTES = 12
 TOKEN_HEX_DIGITS = 32  # 128 bits: no two of a plant's people ever share a token
@@ -115,6 +117,38 @@ class PiiVault:
         if tenant_id not in self._tenant_keys:
             self._tenant_keys[tenant_id] = _subject_key(self._connection, tenant_id, TENANT_KEY)
         return self._tenant_keys[tenant_id]
+
+
+class DeadLetterSeal:
+    """Encrypts the kept bytes of refused messages of topics with personal fields.
+
+    Their subject can't be read, so one key serves them all: deleting it makes every sealed dead letter
+    unreadable.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        """Use a connection for the key, which is read on first use."""
+        self._connection = connection
+        self._key: bytes | None = None
+
+    def seal(self, payload: bytes, place: str) -> bytes:
+        """Encrypt a payload; `place` (topic id, partition, offset) must be the same to open it."""
+        return SEALED + encrypt(self._sealing_key(), payload, place.encode())
+
+    def open(self, kept: bytes | None, place: str) -> bytes | None:
+        """The payload as it was read from Kafka, whether it was sealed or not."""
+        if kept is None or not kept.startswith(SEALED):
+            return kept
+        return decrypt(self._sealing_key(), kept[len(SEALED) :], place.encode())
+
+    def _sealing_key(self) -> bytes:
+        self._key = self._key or _subject_key(self._connection, ALL_TENANTS, DEAD_LETTERS_KEY)
+        return self._key
+
+
+def has_personal_fields(contract: TopicContract) -> bool:
+    """Whether messages of a topic may hold personal values."""
+    return any(field.is_pii for field in contract.fields)
 
 
 def _subject_key(connection: psycopg.Connection[Any], tenant_id: str, token: str) -> bytes:

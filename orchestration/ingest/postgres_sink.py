@@ -19,7 +19,8 @@ from psycopg import sql
 from orchestration.ingest.batch import Batch, DeadLetter, Headers
 from orchestration.ingest.contracts import ensure_day_partition
 from orchestration.ingest.ledger import LedgerRow, advance, write_rows
-from orchestration.ingest.pii import PiiVault
+from orchestration.ingest.offsets import PartitionId
+from orchestration.ingest.pii import DeadLetterSeal, PiiVault, has_personal_fields
 from orchestration.ingest.topics import dead_letter_topic
 
 
@@ -115,6 +116,7 @@ def write_dead_letters(connection: psycopg.Connection[Any], batch: Batch) -> Non
     if not batch.dead_letters:
         return
     place = batch.partition
+    seal = DeadLetterSeal(connection) if has_personal_fields(batch.contract) else None
     with connection.cursor() as cursor:
         cursor.executemany(
             """
@@ -126,8 +128,8 @@ def write_dead_letters(connection: psycopg.Connection[Any], batch: Batch) -> Non
             [
                 (
                     batch.batch_id, place.topic, place.topic_id, place.partition, item.offset, item.key,
-                    item.payload, headers_json(item.headers), item.error_class, item.error_message,
-                    item.schema_id, batch.landed_at,
+                    _kept(item, place, seal), headers_json(item.headers), item.error_class,
+                    item.error_message, item.schema_id, batch.landed_at,
                 )
                 for item in batch.dead_letters
             ],
@@ -139,6 +141,17 @@ def write_dead_letters(connection: psycopg.Connection[Any], batch: Batch) -> Non
                 for item in batch.dead_letters
             ],
         )
+
+
+def _kept(item: DeadLetter, place: PartitionId, seal: DeadLetterSeal | None) -> bytes | None:
+    if seal is None or item.payload is None:
+        return item.payload
+    return seal.seal(item.payload, dead_letter_place(place, item.offset))
+
+
+def dead_letter_place(partition: PartitionId, offset: int) -> str:
+    """What a sealed payload is bound to: it opens in its own row only."""
+    return f"{partition.topic_id}/{partition.partition}/{offset}"
 
 
 def _outbox_headers(batch: Batch, item: DeadLetter) -> str:

@@ -29,7 +29,8 @@ from deployment.embedded.service import running
 from orchestration.figures import Figure, report
 from orchestration.ingest.contracts import latest_schema, load_contracts
 from orchestration.ingest.contracts.wire import frame_prefix
-from orchestration.ingest.landing import LandingReport, land_topic
+from orchestration.ingest.landing import land_topic
+from orchestration.ingest.landing_report import LandingReport
 from orchestration.ingest.ledger import Counts
 from orchestration.ingest.ledger_check import check_ledger
 from orchestration.ingest.services import LandingServices

@@ -10,7 +10,7 @@ import psycopg
 
 from orchestration.ingest.contracts import SYSTEM_COLUMNS, TopicContract
 from orchestration.ingest.contracts.physical_types import PHYSICAL_TYPES
-from orchestration.ingest.landing import LandingReport
+from orchestration.ingest.landing_report import LandingReport
 from orchestration.ingest.ledger_check import LedgerReport
 
 

@@ -14,9 +14,11 @@ from confluent_kafka import Producer
 
 from orchestration.ingest.contracts import CONTRACTS_DIR, TopicContract
 from orchestration.ingest.lake import Lake
-from orchestration.ingest.landing import LandingReport, land_topic
+from orchestration.ingest.landing import land_topic
+from orchestration.ingest.landing_report import LandingReport
 from orchestration.ingest.ledger_check import LedgerReport, check_ledger
 from orchestration.ingest.services import LandingServices
+from orchestration.ingest.topics import MAX_MESSAGE_BYTES
 
 SENSORS, LOGS, MAINTENANCE = "equipment-sensors", "raw_logs", "maintenance-events"
 STARTED_AT = datetime(2026, 1, 5, 6, tzinfo=UTC)
@@ -79,7 +81,7 @@ class Plant:
             {
                 "bootstrap.servers": self.services.bootstrap_servers,
                 "enable.idempotence": True,
-                "message.max.bytes": 8_000_000,
+                "message.max.bytes": MAX_MESSAGE_BYTES,
                 "queue.buffering.max.messages": 2_000_000,
             }
         )

@@ -1,15 +1,15 @@
 """Bad messages: each is refused or handled by its contract's mode with its reason, and the rest lands."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-from landing_plant import LOGS, SENSORS, Plant, log_line, reading
+from landing_plant import LOGS, MAINTENANCE, SENSORS, STARTED_AT, Plant, log_line, reading
 
 from orchestration.ingest.contracts import ViolationMode
 from orchestration.ingest.ledger import Counts
-from orchestration.ingest.topics import dead_letter_topic
+from orchestration.ingest.topics import MAX_MESSAGE_BYTES, dead_letter_topic
 
 pytestmark = pytest.mark.integration
 
@@ -153,3 +153,24 @@ def test_a_wrong_known_time_is_refused(plant: Plant, value: bytes, error_class: 
     plant.produce(SENSORS, [plant.datum(SENSORS, reading(1))], headers=[("known_at", value)])
     plant.land()
     assert plant.dead_letters() == {0: error_class}
+
+
+def test_a_dead_letter_that_its_reason_makes_too_large_does_not_hold_up_the_others(plant: Plant) -> None:
+    """Forbids an outbox that is blocked for ever by one message near the broker's limit."""
+    noise = b"\x07" * (MAX_MESSAGE_BYTES - 200)  # 200 bytes are enough for a record, not for the reason
+    plant.produce(SENSORS, [noise, b"hello"])
+    report = plant.land()
+    assert report.counts == Counts(dead_lettered=2) and report.findings == ()
+    assert plant.query("select count(*) from ops.outbox where sent_at is null") == [(0,)]
+    assert plant.query("select length(payload) from ops.dead_letters order by kafka_offset") == [
+        (len(noise),),
+        (5,),
+    ]
+
+
+def test_a_clock_that_runs_ahead_does_not_move_the_plant_clock(plant: Plant) -> None:
+    """Forbids one machine's wrong clock from maturing the labels of the whole plant."""
+    ahead = plant.datum(SENSORS, reading(0, event_at=STARTED_AT + timedelta(hours=20)))
+    plant.produce(SENSORS, [ahead], headers=[("known_at", STARTED_AT.isoformat().encode())])
+    assert plant.land().counts == Counts(landed=1)
+    assert plant.query("select plant_now_at from ops.plant_clock") == [(STARTED_AT,)]

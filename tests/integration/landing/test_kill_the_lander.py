@@ -5,7 +5,9 @@ import random
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from landing_plant import SENSORS, Plant
 
@@ -73,6 +75,45 @@ def test_a_lake_that_was_away_catches_up_from_postgres(plant: Plant) -> None:
 
     assert len(plant.lake_rows()) == 400
     assert plant.check().is_balanced
+
+
+def test_files_of_a_commit_whose_answer_was_lost_stay(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forbids deleting files that a snapshot names because the catalog's answer did not arrive."""
+    from pyiceberg.table import Table
+
+    commit = Table.add_files
+
+    def lose_the_answer(table: Table, *arguments: Any, **options: Any) -> None:
+        commit(table, *arguments, **options)
+        raise OSError("connection reset")
+
+    plant.produce_readings(400)
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "add_files", lose_the_answer)
+        plant.land()  # opens the table again and finds its rows there
+
+    assert len(plant.lake_rows()) == 400
+    assert plant.check().is_balanced
+    assert _files_on_disk(plant) == _files_of_snapshots(plant)
+
+
+def test_a_lake_that_stands_still_or_is_gone_is_found(plant: Plant) -> None:
+    """Forbids a balanced ledger over a lake that has not followed for an hour."""
+    plant.produce_readings(40)
+    plant.land()
+    gone = replace(
+        plant,
+        services=replace(
+            plant.services, catalog_uri="sqlite:///:memory:", lake_url=f"{plant.services.lake_url}/gone"
+        ),
+    )
+    assert [str(fault.severity) for fault in gone.check().faults] == ["warning"] * 4
+    with psycopg.connect(plant.services.database_url) as connection:
+        connection.execute("update ops.landing_ledger set landed_at = landed_at - interval '1 hour'")
+    assert plant.check().is_balanced
+    report = gone.check()
+    assert not report.is_balanced
+    assert "has no table for 10 rows" in str(report.faults[0])
 
 
 def _landed(plant: Plant) -> int:

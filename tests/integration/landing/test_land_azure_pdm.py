@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestration.ingest.contracts import load_contracts
-from orchestration.ingest.landing import LandingReport, land_topic
+from orchestration.ingest.landing import land_topic
+from orchestration.ingest.landing_report import LandingReport
 from orchestration.ingest.ledger import Counts
 from orchestration.ingest.ledger_check import check_ledger
 from orchestration.ingest.replay.azure_pdm import replay_azure_pdm

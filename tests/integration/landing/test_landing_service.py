@@ -10,8 +10,9 @@ import pytest
 from landing_plant import SENSORS, Plant, reading
 
 from orchestration.ingest.lag import waiting_evidence
+from orchestration.ingest.landing_report import LandingReport
 from orchestration.ingest.landing_service import LandingService
-from orchestration.ingest.leases import SERVICE_LEASE, acquire, holder_of
+from orchestration.ingest.leases import SERVICE_LEASE, acquire, holder_of, topic_lease
 from orchestration.ingest.ledger import FencedError, advance
 from orchestration.ingest.offsets import Range, positions
 
@@ -99,6 +100,22 @@ def test_a_lease_has_one_holder_and_is_freed_with_its_session(plant: Plant) -> N
     second = acquire(url, "landing/x", "second")
     assert second is not None
     second.release()
+
+
+def test_a_waiting_landing_takes_over_when_the_holder_dies(plant: Plant) -> None:
+    """Forbids a run that waits five minutes for a lander that was killed."""
+    plant.produce_readings(40)
+    holder = acquire(plant.services.database_url, topic_lease(plant.topic(SENSORS)), "another lander")
+    assert holder is not None
+    reports: list[LandingReport] = []
+    waiting = threading.Thread(target=lambda: reports.append(plant.land()))
+    waiting.start()
+    time.sleep(1.0)
+    assert _rows(plant) == 0
+    holder._connection.close()
+    waiting.join(30)
+    assert [report.landed_by for report in reports] == ["this run"]
+    assert _rows(plant) == 40
 
 
 def test_a_slower_lander_is_fenced(plant: Plant) -> None:
