@@ -51,6 +51,20 @@ def test_platt_finds_the_curve_that_made_the_labels() -> None:
     assert found.intercept == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.parametrize("base_rate", [0.001, 0.02, 0.3])
+@pytest.mark.parametrize("spread", [0.1, 3.0, 30.0])
+def test_platt_agrees_with_the_base_rate_whatever_the_margins(base_rate: float, spread: float) -> None:
+    """Forbids a solver that overshoots: once, with confident margins, one fold said 22 points too much.
+
+    At the optimum the intercept's gradient is zero, so the mean probability is the base rate.
+    """
+    rng = np.random.default_rng(4)
+    labels = rng.random(20_000) < base_rate
+    margin = rng.normal(size=20_000) * spread + np.where(labels, 2.0, -2.0) * spread - 5.0
+    found = fit_calibrator(margin, labels, failures=50)
+    assert found.probability(margin).mean() == pytest.approx(labels.mean(), rel=1e-3)
+
+
 @pytest.mark.parametrize("failures", [50, 500])
 def test_calibrators_never_turn_the_ranking_round(failures: int) -> None:
     """Forbids a higher margin from getting a lower probability, and a copy from giving other values."""
