@@ -3,11 +3,13 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from landing_plant import LOGS, MAINTENANCE, SENSORS, STARTED_AT, Plant, log_line, reading
 
 from orchestration.ingest.contracts import ViolationMode
+from orchestration.ingest.dead_letters import Selection, find
 from orchestration.ingest.ledger import Counts
 from orchestration.ingest.topics import MAX_MESSAGE_BYTES, dead_letter_topic
 
@@ -174,3 +176,23 @@ def test_a_clock_that_runs_ahead_does_not_move_the_plant_clock(plant: Plant) -> 
     plant.produce(SENSORS, [ahead], headers=[("known_at", STARTED_AT.isoformat().encode())])
     assert plant.land().counts == Counts(landed=1)
     assert plant.query("select plant_now_at from ops.plant_clock") == [(STARTED_AT,)]
+
+
+def test_refused_messages_of_a_topic_with_personal_fields_are_kept_encrypted(plant: Plant) -> None:
+    """Forbids a technician's id in plain bytes beside the tables that tokens keep clean of it."""
+    event = {
+        "tenant_id": "demo-plant",
+        "equipment_id": "CNC-A-101",
+        "event_at": datetime(1970, 1, 1, tzinfo=UTC),
+        "event_type": "maintenance",
+        "technician_id": "T-99-secret",
+    }
+    payload = plant.datum(MAINTENANCE, event)
+    plant.produce(MAINTENANCE, [payload])
+    plant.land(MAINTENANCE)
+
+    assert plant.query("select position('T-99'::bytea in payload) from ops.dead_letters") == [(0,)]
+    assert plant.query("select payload from ops.outbox") == [(None,)]
+    with psycopg.connect(plant.services.database_url) as connection:
+        (letter,) = find(connection, Selection())
+    assert letter.payload == payload

@@ -1,6 +1,7 @@
 """Messages that make the lander itself raise: the topic goes on, and what was refused can be replayed."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from landing_plant import LOGS, SENSORS, Plant, log_line, reading
 from orchestration.ingest.batch import BatchBuilder
 from orchestration.ingest.dead_letters import Selection, replay
 from orchestration.ingest.ledger import Counts
+from orchestration.ingest.offsets import LandingError
 
 pytestmark = pytest.mark.integration
 
@@ -93,7 +95,8 @@ def test_a_lost_answer_of_the_catalog_costs_no_file(plant: Plant, monkeypatch: p
     plant.produce_readings(400)
     with monkeypatch.context() as broken:
         broken.setattr(Table, "add_files", committed_then_lost)
-        plant.land()  # the table is opened again before the landing ends
+        with suppress(LandingError):  # raised where the failed flush was the landing's last
+            plant.land()
     assert failures == [1]
     plant.produce_readings(40, start=400)
     plant.land()
