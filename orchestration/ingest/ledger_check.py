@@ -271,7 +271,10 @@ def _in_lake(evidence: _Evidence) -> list[_Row]:
 
 
 def _lake_lag(evidence: _Evidence) -> Iterator[Fault]:
-    """Rows that Postgres has and the lake has not: normal for a minute, a fault when it stands still."""
+    """Rows that Postgres has and the lake has not: normal for a minute, a fault when it stands still.
+
+    Replayed rows never age into one: without new messages nothing flushes them before the next landing.
+    """
     held = {row.batch_id for row in _in_lake(evidence)} if evidence.lake is not None else set[int]()
     missing = [row for row in evidence.rows if row.counts.landed and row.batch_id not in held]
     if not missing:
@@ -281,7 +284,8 @@ def _lake_lag(evidence: _Evidence) -> Iterator[Fault]:
     rows = sum(row.counts.landed for row in missing)
     what = "lacks" if evidence.lake is not None else "has no table for"
     text = f"the lake {what} {rows} rows that Postgres has had for up to {age}; the next landing brings them"
-    severity = Severity.WARNING if age < LAKE_MAY_LAG else Severity.ERROR
+    stands_still = any(row.age >= LAKE_MAY_LAG and not row.is_transfer for row in missing)
+    severity = Severity.ERROR if stands_still or evidence.lake is None else Severity.WARNING
     yield Fault(severity, evidence.partition, span, text)
 
 

@@ -18,6 +18,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 from orchestration.ingest.contracts import Direction, TopicContract
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024  # a 5 MiB payload passes, and so does its dead letter with headers
+BATCH_OVERHEAD_BYTES = 64 * 1024  # Kafka needs less than 100; compression may add what it can't save
 DEAD_LETTER_RETENTION_MS = 30 * 24 * 3600 * 1000  # a person has a month to look at what was refused
 REQUEST_TIMEOUT_S = 15.0
 METADATA_TIMEOUT_S = 5.0  # a broker that is up answers in milliseconds
@@ -52,7 +53,10 @@ def wanted_topics(contracts: Mapping[str, TopicContract]) -> dict[str, tuple[int
         settings = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
         wanted[contract.topic] = (contract.partitions, settings)
         if contract.direction is Direction.IN:
-            dead = {**settings, "retention.ms": str(DEAD_LETTER_RETENTION_MS)}
+            # Above what a producer sends: the broker counts the batch around a message too, and one dead
+            # letter that it refuses would hold up all that follow.
+            limit = str(MAX_MESSAGE_BYTES + BATCH_OVERHEAD_BYTES)
+            dead = {"max.message.bytes": limit, "retention.ms": str(DEAD_LETTER_RETENTION_MS)}
             wanted[dead_letter_topic(contract.topic)] = (1, dead)
     return wanted
 

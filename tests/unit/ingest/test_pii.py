@@ -3,7 +3,7 @@
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from orchestration.ingest.pii import decrypt, encrypt, token_of
+from orchestration.ingest.pii import DeadLetterSeal, decrypt, encrypt, token_of
 
 
 def test_tokens_join_within_a_tenant_and_nowhere_else() -> None:
@@ -22,3 +22,20 @@ def test_an_original_opens_with_its_key_in_its_place_only() -> None:
     with pytest.raises(InvalidTag):
         decrypt(key, sealed, b"a/other/field")
     assert encrypt(key, b"T-17", b"x") != encrypt(key, b"T-17", b"x")
+
+
+def test_a_sealed_dead_letter_opens_in_its_place_and_never_after_its_key_is_gone() -> None:
+    """Forbids one letter without its key that makes all others unreadable, or that passes for a tombstone."""
+    seal, later = _seal(bytes(32)), _seal(bytes(31) + b"\x01")
+    kept = seal.seal(b"T-17", "topic/0/7")
+    assert b"T-17" not in kept
+    assert seal.open(kept, "topic/0/7") == b"T-17"
+    assert seal.open(kept, "topic/0/8") == kept
+    assert later.open(kept, "topic/0/7") == kept
+    assert (seal.open(None, "topic/0/7"), seal.open(b"plain", "topic/0/7")) == (None, b"plain")
+
+
+def _seal(key: bytes) -> DeadLetterSeal:
+    seal = DeadLetterSeal(None)  # type: ignore[arg-type]
+    seal._key = key
+    return seal
