@@ -155,7 +155,9 @@ def test_dagster_shows_the_graph_materialized(demo: Demo, page: Page) -> None:
     _open(page, f"{url}/assets/marts/mart_equipment_health", "mart_equipment_health", "dagster_asset")
     assert page.get_by_text("Never materialized").count() == 0
     _open(page, f"{url}/asset-groups", "warehouse", "dagster_graph")
-    _open(page, f"{url}/locations/orchestration/asset-groups/warehouse", "int_failure_labels", "dagster_group")
+    _open(
+        page, f"{url}/locations/orchestration/asset-groups/warehouse", "int_failure_labels", "dagster_group"
+    )
     _open(page, f"{url}/runs", "refresh", "dagster_runs")
     assert page.get_by_text("Success").count() > 0
 
