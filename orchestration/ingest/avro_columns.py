@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 SYNC_MARKER = b"opsgraph-landing"  # 16 bytes; the block is never searched for it
 VARINT_BITS = 7
+WIRE_PREFIX = [{"name": "__magic", "type": "boolean"}, {"name": "__schema_id", "type": "float"}]
+"""The prefix in Avro's terms: a byte 0 is false, and any four bytes are a float."""
 NULL_BRANCH, VALUE_BRANCH = 0, 2  # zigzag of 0 and 1
 LONGEST_VARINT = {"int": (5, 0x0F), "long": (10, 0x01)}
 """Bytes of the longest number, and the highest last byte: 4 of 32 bits, 1 of 64 are left for it."""
@@ -35,13 +37,17 @@ class BadBytesError(ValueError):
 class AvroColumns:
     """Reader of the datums of one writer schema."""
 
-    def __init__(self, schema: dict[str, Any]) -> None:
-        """Prepare the container's header and the size expression.
+    def __init__(self, schema: dict[str, Any], is_framed: bool = False) -> None:
+        """Prepare the container's header and the size expressions.
 
         Args:
             schema: A record of fields that `is_supported` accepts.
+            is_framed: Whether the wire format's prefix stands before each datum. It is then read as two
+                more fields, which spares a copy of every message without it.
         """
-        text = json.dumps(schema).encode()
+        fields = cast("list[dict[str, Any]]", schema["fields"])
+        self._fields = [*WIRE_PREFIX, *fields] if is_framed else fields
+        text = json.dumps({**schema, "fields": self._fields}).encode()
         self._header = b"".join(
             [
                 b"Obj\x01", _long(2),
@@ -50,9 +56,7 @@ class AvroColumns:
                 b"\x00", SYNC_MARKER,
             ]
         )  # fmt: skip
-        fields = cast("list[dict[str, Any]]", schema["fields"])
-        self._sizes = [_field_size(field).alias(field["name"]) for field in fields]
-        self._fields = fields
+        self._sizes = [_field_size(field).alias(field["name"]) for field in self._fields]
 
     def read(self, datums: Sequence[bytes]) -> pl.DataFrame:
         """Decode datums into a frame with a row each, in order.

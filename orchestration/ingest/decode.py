@@ -118,7 +118,7 @@ def in_slices(
     """Decode as columns, then the slices of what failed, then the messages of a slice that failed.
 
     Args:
-        items: Payloads or datums.
+        items: Payloads.
         indices: Position of each in the batch.
         columnar: The fast way, which raises if any item is bad; None where there is none.
         one_by_one: The slow way, which gives a refusal for each bad item.
@@ -191,7 +191,6 @@ class AvroDecoder:
             return [Decoded(empty_frame(self._contract), _for_each(writer.fault, indices))]
         is_whole = len(indices) == len(payloads)
         members = payloads if is_whole else [payloads[i] for i in places_of(indices)]
-        datums = [payload[PREFIX.size :] for payload in members]
 
         def columnar(items: Sequence[bytes], places: Positions) -> Decoded:
             assert writer.columns is not None
@@ -201,16 +200,16 @@ class AvroDecoder:
         def one_by_one(items: Sequence[bytes], places: Positions) -> Decoded:
             return self._one_by_one(writer, schema_id, items, places)
 
-        return in_slices(datums, indices, columnar if writer.columns else None, one_by_one)
+        return in_slices(members, indices, columnar if writer.columns else None, one_by_one)
 
     def _one_by_one(
-        self, writer: _WriterSchema, schema_id: int, datums: Sequence[bytes], indices: Positions
+        self, writer: _WriterSchema, schema_id: int, payloads: Sequence[bytes], indices: Positions
     ) -> Decoded:
         rows: list[dict[str, Any]] = []
         refusals: list[Refusal] = []
-        for datum, index in zip(datums, indices.tolist(), strict=True):
+        for payload, index in zip(payloads, indices.tolist(), strict=True):
             try:
-                record = decode_datum(writer.schema, datum)
+                record = decode_datum(writer.schema, payload[PREFIX.size :])
                 row = {name: convert(record[name]) for name, convert in writer.convert.items()}
                 rows.append({**row, INDEX: index})
             except (ContractError, ValueError, OverflowError) as error:
@@ -248,7 +247,7 @@ class AvroDecoder:
             convert[item.name] = _CONVERT.get(item.physical_type, _as_is)
         writer = _WriterSchema(
             pinned.schema,
-            AvroColumns(pinned.schema) if is_supported(pinned.schema) else None,
+            AvroColumns(pinned.schema, is_framed=True) if is_supported(pinned.schema) else None,
             select, convert, fault,
         )  # fmt: skip
         self._writers[schema_id] = writer
