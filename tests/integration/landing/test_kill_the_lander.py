@@ -15,6 +15,7 @@ from orchestration.ingest.lake import Lake
 from orchestration.ingest.lake_writer import FlushSettings
 from orchestration.ingest.landing import land_topic
 from orchestration.ingest.ledger import Counts
+from orchestration.ingest.offsets import LandingError
 from orchestration.ingest.pipeline import PipelineSettings
 
 pytestmark = pytest.mark.integration
@@ -98,22 +99,30 @@ def test_files_of_a_commit_whose_answer_was_lost_stay(plant: Plant, monkeypatch:
 
 
 def test_a_lake_that_stands_still_or_is_gone_is_found(plant: Plant) -> None:
-    """Forbids a balanced ledger over a lake that has not followed for an hour."""
+    """Forbids a balanced ledger over a lake that has not followed for an hour, or that is another one."""
     plant.produce_readings(40)
     plant.land()
+    assert not plant.check().faults
     gone = replace(
         plant,
         services=replace(
             plant.services, catalog_uri="sqlite:///:memory:", lake_url=f"{plant.services.lake_url}/gone"
         ),
     )
-    assert [str(fault.severity) for fault in gone.check().faults] == ["warning"] * 4
-    with psycopg.connect(plant.services.database_url) as connection:
-        connection.execute("update ops.landing_ledger set landed_at = landed_at - interval '1 hour'")
-    assert plant.check().is_balanced
     report = gone.check()
     assert not report.is_balanced
     assert "has no table for 10 rows" in str(report.faults[0])
+
+    plant.produce_readings(40, start=40)
+    away = replace(plant, services=replace(gone.services, lake_url="file:///proc/no-such-lake"))
+    with pytest.raises(LandingError):
+        away.land()
+    assert [str(fault.severity) for fault in plant.check().faults] == ["warning"] * 4
+    with psycopg.connect(plant.services.database_url) as connection:
+        connection.execute("update ops.landing_ledger set landed_at = landed_at - interval '1 hour'")
+    report = plant.check()
+    assert not report.is_balanced
+    assert "lacks 10 rows" in str(report.faults[0])
 
 
 def _landed(plant: Plant) -> int:
