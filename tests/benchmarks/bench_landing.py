@@ -196,7 +196,7 @@ def main() -> None:
                 peer="poll + fastavro + text COPY", peer_value=peer, command=COMMAND,
             ),
             Figure("landing_rate_best_round", max(rates), "msg/s", "higher", command=COMMAND),
-            Figure("ratio_poll_loop", rate / peer, "ratio", "higher", bar=7, command=COMMAND),
+            Figure("ratio_poll_loop", rate / peer, "ratio", "higher", command=COMMAND),
             Figure("lander_peak_mib", peak_mib, "MiB", "lower", bar=1_024, command=COMMAND),
             Figure("lander_cpu_us_per_message", statistics.median(cpu), "us", "lower", command=COMMAND),
             Figure("idle_share", statistics.median(idle), "share", "higher", command=COMMAND),
