@@ -9,6 +9,7 @@ import polars as pl
 from ml.features.history import PlantHistory
 from ml.features.metrics import Metric, contract_metrics
 from ml.features.occurrences import event_features
+from ml.features.residuals import residual_features
 from ml.features.specs import SEASON_NEEDS_DAYS, FeatureSet
 from ml.features.windows import metric_features
 
@@ -105,6 +106,8 @@ def _build(history: PlantHistory, features: FeatureSet) -> FeatureFrame:
     keys = hours.select("equipment_id", "hour_at")
     happened = event_features(keys, history.events, features).drop("equipment_id", "hour_at")
     table = metric_features(hours, features.metrics).with_columns(*happened.get_columns())
+    if len(features.metrics) > 1:
+        table = table.with_columns(*residual_features(hours, features.metrics))
     table = table.join(history.equipment, on="equipment_id", how="left", maintain_order="left")
     angle = pl.col("hour_at").dt.ordinal_day() * (2 * np.pi / 365.25)
     table = table.with_columns(

@@ -88,6 +88,8 @@ class FeatureSet:
 def _expand(features: FeatureSet) -> Iterator[FeatureSpec]:
     for metric in features.metrics:
         yield from _of_metric(metric)
+    if len(features.metrics) > 1:
+        yield from _of_residuals(features.metrics)
     if features.metrics:
         # Which metric leads depends on the part that fails; that one leads is common to all parts, and
         # a few dozen failures are enough to learn it.
@@ -128,6 +130,22 @@ def _of_metric(metric: Metric) -> Iterator[FeatureSpec]:
         "Mean of 24 h less the 30 days before, in standard errors of the machine's own hourly means.",
         in_unit="1",
     )
+
+
+def _of_residuals(metrics: tuple[Metric, ...]) -> Iterator[FeatureSpec]:
+    for window in ("6h", "24h"):
+        for metric in metrics:
+            yield FeatureSpec(
+                f"{metric.name}_residual_{window}",
+                "metric",
+                metric.name,
+                "1",
+                "31d",
+                f"What the other metrics do not explain of {window}, in standard errors.",
+            )
+        yield FeatureSpec(
+            f"largest_residual_{window}", "metric", "", "1", "31d", f"Largest absolute residual of {window}."
+        )
 
 
 def _of_errors(codes: tuple[str, ...]) -> Iterator[FeatureSpec]:

@@ -15,6 +15,8 @@ from ml.features.specs import FeatureSet, FeatureSpec
 # Log odds; below it a subject changes a probability of 50 % by less than 3 points.
 LEAST_CONTRIBUTION = 0.1
 MOST_REASONS = 3
+# Standard errors of a 24 h mean; readings within a day are alike, so 3 would be usual.
+SURPRISING = 6.0
 NOTHING_UNUSUAL = "readings near their 30-day normal, nothing speaks for a failure"
 
 
@@ -56,8 +58,9 @@ def explain(features: FeatureSet, values: np.ndarray, contributions: np.ndarray)
 
 
 def _subject(spec: FeatureSpec, features: FeatureSet, row: Mapping[str, float]) -> tuple[str, str]:
-    if spec.name == "largest_z_24h":
-        strength = {metric.name: abs(row[f"{metric.name}_z_24h"]) for metric in features.metrics}
+    if spec.name.startswith("largest_"):
+        of_metric = spec.name.removeprefix("largest_")
+        strength = {metric.name: abs(row[f"{metric.name}_{of_metric}"]) for metric in features.metrics}
         known = {name: value for name, value in strength.items() if np.isfinite(value)}
         leading = max(known, key=lambda name: known[name]) if known else features.metrics[0].name
         return ("metric", leading)
@@ -69,6 +72,9 @@ def _subject(spec: FeatureSpec, features: FeatureSet, row: Mapping[str, float]) 
 def _of_metric(metric: str, row: Mapping[str, float]) -> tuple[str, str]:
     change, trend = row[f"{metric}_change_30d"], row[f"{metric}_trend_24h"]
     focus = f"the cause of the {metric} reading"
+    residual = row.get(f"{metric}_residual_24h", float("nan"))
+    if abs(residual) >= SURPRISING and not (abs(change) >= 0.02 and change * residual > 0):
+        return f"{metric} {'higher' if residual > 0 else 'lower'} than the other readings explain", focus
     if np.isfinite(change) and abs(change) >= 0.01:
         where = "above" if change > 0 else "below"
         return f"{metric} {abs(change):.0%} {where} its 30-day normal", focus

@@ -141,6 +141,25 @@ def test_hours_known_too_late_are_in_no_window() -> None:
     assert column(frame, "volt_mean_24h")[110] < 200
 
 
+def test_residual_sees_what_the_other_metric_does_not_explain() -> None:
+    """Forbids calling load a fault: two metrics that rise together are usual, one that rises alone is not."""
+    hours = 600
+    rng = np.random.default_rng(5)
+    load = rng.normal(size=hours)
+    load[500:] += 5.0
+    volt, vibration = 100 + 10 * load + rng.normal(size=hours), 40 + 4 * load + rng.normal(size=hours)
+    plant = history(("a",), hours)
+    driven = plant.metrics.with_columns(volt_mean=pl.Series(volt), vibration_mean=pl.Series(vibration))
+    extra = 20.0 * (np.arange(hours) >= 500)
+    together = replace(plant, metrics=driven)
+    alone = replace(plant, metrics=driven.with_columns(vibration_mean=pl.Series(vibration + extra)))
+    features = feature_set_of(plant, METRICS)
+    explained = abs(column(build_features(together, features), "vibration_residual_24h")[520])
+    unexplained = abs(column(build_features(alone, features), "vibration_residual_24h")[520])
+    assert explained < 10
+    assert unexplained > 5 * explained
+
+
 def test_what_a_tenant_never_measured_is_dropped_and_recorded() -> None:
     """Forbids columns of nothing, and dropping without saying so."""
     features = feature_set_of(history(), contract_metrics())
