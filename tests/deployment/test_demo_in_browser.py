@@ -22,6 +22,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from orchestration.environment import PROJECT_ROOT, Environment
+from orchestration.figures import Figure, report
 from tests.conftest import free_port
 
 CHROMIUM = shutil.which("chromium")
@@ -223,13 +224,15 @@ def test_a_second_demo_lands_exactly_one_more_hour(demo: Demo) -> None:
     demo.verb("ledger", "check")
 
 
-def test_one_asset_finishes_within_ten_seconds_of_the_click(demo: Demo) -> None:
-    """Forbids a start-up cost that makes the web UI feel dead."""
+def test_one_asset_is_made_on_its_own(demo: Demo) -> None:
+    """Forbids an asset that can't be materialized alone; keeps the time from click to end as a figure."""
     from orchestration.commands.dagster_runs import DagsterRuns
 
     runs = DagsterRuns(demo.environment.dagster_url)
     started = time.monotonic()
     run_id = runs.launch("refresh", assets=["raw/equipment_status"])
     events = list(runs.follow(run_id))
+    seconds = time.monotonic() - started
     assert any(event.key == "raw/equipment_status" for event in events)
-    assert time.monotonic() - started < 10
+    command = "make test ARGS=tests/deployment/test_demo_in_browser.py"
+    report("one_asset_run", [Figure("one_asset_run_seconds", seconds, "s", "lower", bar=10, command=command)])
