@@ -45,13 +45,15 @@ def fresh(kafka_servers: str, contracts: dict[str, TopicContract]) -> Iterator[d
     yield own
 
 
-def read_all(servers: str, topic: str, count: int) -> list[Message]:
-    """The first `count` messages of a topic, whatever their partition."""
+def read_all(servers: str, topic: str) -> list[Message]:
+    """Every message of a topic; other tests of the session may have sent some of them."""
     consumer = Consumer(
         {"bootstrap.servers": servers, "group.id": "none", "fetch.message.max.bytes": MAX_MESSAGE_BYTES}
     )
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
+    watermarks = [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions]
+    count = sum(high - low for low, high in watermarks)
     messages: list[Message] = []
     while len(messages) < count:
         message = consumer.poll(10)
@@ -109,7 +111,7 @@ def test_a_reading_comes_back_as_it_was_sent(kafka_servers: str, contracts: dict
         producer.send(topic, {**READING, "equipment_id": marker}, known_at)
 
     key = f"demo-plant/{marker}".encode()
-    message = next(m for m in read_all(kafka_servers, topic, 1) if m.key() == key)
+    message = next(m for m in read_all(kafka_servers, topic) if m.key() == key)
     schema_id, datum = unframe(message.value() or b"")
     assert schema_id == latest_schema(topic).schema_id
     record = decode_datum(latest_schema(topic).schema, datum)
@@ -133,7 +135,7 @@ def test_a_log_line_is_json_with_an_iso_instant(
     with RecordProducer(kafka_servers, contracts) as producer:
         producer.send("raw_logs", line)
 
-    message = read_all(kafka_servers, "raw_logs", 1)[0]
+    message = read_all(kafka_servers, "raw_logs")[0]
     assert json.loads(message.value() or b"") == {**line, "event_at": "2026-01-05T06:00:00Z"}
     assert (message.key(), message.headers()) == (b"mes-gateway", None)
 
@@ -152,7 +154,7 @@ def test_a_payload_of_5_mib_passes_and_8_mib_is_refused_by_name(
         producer.send(topic, b"demo-plant/PRS-B-202", b"\x01" * 9_000_000)
 
     assert producer.flush().delivered == 1
-    assert len(read_all(kafka_servers, topic, 1)[0].value() or b"") == 5 * 1024 * 1024
+    assert len(read_all(kafka_servers, topic)[0].value() or b"") == 5 * 1024 * 1024
 
 
 def test_a_full_buffer_waits_instead_of_losing(kafka_servers: str, fresh: dict[str, TopicContract]) -> None:
@@ -166,7 +168,7 @@ def test_a_full_buffer_waits_instead_of_losing(kafka_servers: str, fresh: dict[s
     delivery = producer.flush()
 
     assert delivery.sent == delivery.delivered == 20_000
-    received = {int.from_bytes(m.value() or b"", "big") for m in read_all(kafka_servers, topic, 20_000)}
+    received = {int.from_bytes(m.value() or b"", "big") for m in read_all(kafka_servers, topic)}
     assert received == set(range(20_000))
 
 
