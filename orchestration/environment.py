@@ -106,6 +106,16 @@ class Environment(BaseSettings):
         validation_alias="OPSGRAPH_DOCS_PORT",
         description="Port where `opsgraph docs` serves the dbt docs.",
     )
+    drift_webhook: str = Field(
+        default="",
+        validation_alias="DRIFT_WEBHOOK",
+        description="Address that drift events are posted to, by the API and by the drift monitor.",
+    )
+    require_webhook: bool = Field(
+        default=False,
+        validation_alias="REQUIRE_WEBHOOK",
+        description="True: neither the API nor the drift monitor starts without DRIFT_WEBHOOK.",
+    )
     fsync: bool = Field(
         default=True,
         validation_alias="OPSGRAPH_FSYNC",
