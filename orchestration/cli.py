@@ -13,6 +13,7 @@ COMMAND_MODULES = (
     "orchestration.commands.stack",
     "orchestration.commands.contracts",
     "orchestration.commands.sources",
+    "orchestration.commands.intake",
     "orchestration.commands.landing",
     "orchestration.commands.warehouse",
     "orchestration.commands.models",

@@ -56,6 +56,11 @@ class Environment(BaseSettings):
         validation_alias="LAKE_URL",
         description="Warehouse root of the Iceberg tables: a folder, `file://…` or `s3://bucket/prefix`.",
     )
+    drop_folder: str | None = Field(
+        default=None,
+        validation_alias="OPSGRAPH_DROP_FOLDER",
+        description="Folder or `s3://bucket/prefix` where plants put files, each below its topic's name.",
+    )
     qdrant_url: str | None = Field(
         default=None,
         validation_alias="QDRANT_URL",

@@ -6,8 +6,11 @@ domain packages, which get plain values.
 
 from typing import Any
 
+from dagster_aws.s3 import S3Resource
+
 from orchestration.environment import Environment
 from orchestration.resources.dbt import dbt_resource
+from orchestration.resources.drop_folder import DropFolderResource
 from orchestration.resources.kafka import KafkaResource
 from orchestration.resources.lake import LakeResource
 from orchestration.resources.mlflow import MlflowResource
@@ -26,5 +29,6 @@ def build_resources(environment: Environment | None = None) -> dict[str, Any]:
         "vector_store": VectorStoreResource(
             index_dir=str(env.index_dir), qdrant_url=env.qdrant_url, api_url=env.api_url
         ),
+        "drop_folder": DropFolderResource(path=env.drop_folder, s3=S3Resource()),
         "dbt": dbt_resource(env),
     }

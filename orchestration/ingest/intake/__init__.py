@@ -1,0 +1,1 @@
+"""Batch, push and pull sources: files, web requests, paged APIs and databases into the topics."""
