@@ -50,6 +50,9 @@ def consumer_settings(bootstrap_servers: str) -> dict[str, str | int | bool]:
         "isolation.level": "read_committed",
         "queued.max.messages.kbytes": FETCH_QUEUE_KIB,
         "queued.min.messages": 100_000,
+        # How long a full read-ahead rests before it asks again. The client's 1,000 ms left both cores idle:
+        # reading alone went from 208,000 to 890,000 messages/s with 5 ms.
+        "fetch.queue.backoff.ms": 5,
         "fetch.wait.max.ms": 50,
         "fetch.message.max.bytes": 2 * 1024 * 1024,
         "fetch.max.bytes": 32 * 1024 * 1024,
