@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orchestration.ingest.incidents.grouping import DEFAULT_RULES, Grouped, Rules, Step, group
+from orchestration.ingest.incidents.grouping import Grouped, Step, group
+from orchestration.ingest.incidents.pauses import DEFAULT_RULES, Rules
 from orchestration.ingest.incidents.topology import topology_of
 from orchestration.ingest.signals import Signal
 from orchestration.ingest.simulators.incident_signals import FAULT_TYPES, Fault, Scenario, draw_scenario

@@ -8,7 +8,7 @@ use (`opsgraph eval incidents`). Avoid storage, wording and severity.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -23,6 +23,7 @@ from orchestration.ingest.incidents.model import (
     evidence_start,
     family_of,
 )
+from orchestration.ingest.incidents.pauses import DEFAULT_RULES, LOG_KINDS, Rules
 from orchestration.ingest.incidents.topology import Topology
 from orchestration.ingest.signals import Signal, SignalKind
 
@@ -36,55 +37,6 @@ class Step(StrEnum):
     REOPENED = "reopened"
     RESOLVED = "resolved"
     MERGED = "merged"
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Times of grouping; the defaults are the ones that `opsgraph eval incidents` measures.
-
-    Attributes:
-        same_subject: Longest pause between findings about one subject.
-        related: Longest pause between findings about subjects that call each other; cascades are quick.
-        reopen: A resolved incident takes findings of the same kind and subject until then.
-        coincidence: Subjects whose findings are this near in time need no known call between them.
-        chance: Expected unrelated incidents within `coincidence` above which time alone says nothing.
-        quiet: An incident whose evidence ended this long ago is resolved.
-        cadence: Detectors that speak seldom are given their own, longer pause.
-    """
-
-    same_subject: timedelta = timedelta(minutes=4)
-    related: timedelta = timedelta(minutes=2)
-    reopen: timedelta = timedelta(minutes=6)
-    coincidence: timedelta = timedelta(minutes=1)
-    chance: float = 0.1
-    quiet: timedelta = timedelta(minutes=4)
-    cadence: Mapping[SignalKind, timedelta] = field(
-        default_factory=lambda: {
-            SignalKind.TELEMETRY: timedelta(hours=3),  # hourly scores: two of them may be missing
-            SignalKind.DRIFT: timedelta(hours=36),  # daily verdicts
-            SignalKind.LANDING: timedelta(minutes=15),
-            SignalKind.DEAD_LETTERS: timedelta(minutes=15),
-            SignalKind.LIVENESS: timedelta(minutes=10),
-        }
-    )
-
-    def pause(self, kinds: Iterable[SignalKind], allowed: timedelta) -> timedelta:
-        """The pause that these detectors are given: the longest of their cadences, at least `allowed`."""
-        return max([allowed, *(self.cadence.get(kind, allowed) for kind in kinds)])
-
-
-DEFAULT_RULES = Rules()
-_SERVICE_KINDS = frozenset(
-    {
-        SignalKind.LOG_RULE,
-        SignalKind.LOG_ERRORS,
-        SignalKind.LOG_LATENCY,
-        SignalKind.LOG_STATEMENTS,
-        SignalKind.LOG_TEMPLATES,
-        SignalKind.LOG_SILENCE,
-        SignalKind.RESOURCE,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -128,13 +80,14 @@ def group(
         rules: Times.
     """
     book = _Book({item.fingerprint: item for item in incidents}, topology, rules)
-    slices: defaultdict[tuple[datetime, str], list[int]] = defaultdict(list)
+    slices: defaultdict[tuple[datetime, str, bool], list[int]] = defaultdict(list)
     for place in sorted(range(len(signals)), key=lambda place: _order(signals[place])):
         closed = signals[place].known_at.replace(second=0, microsecond=0)
-        slices[closed, signals[place].tenant_id].append(place)
-    for _, places in sorted(slices.items()):
-        first = signals[places[0]]
-        book.resolve_quiet(min(signals[place].known_at for place in places), first.tenant_id)
+        of_platform = family_of(frozenset({signals[place].kind})) is Family.PLATFORM
+        slices[closed, signals[place].tenant_id, of_platform].append(place)
+    for (_, tenant_id, of_platform), places in sorted(slices.items()):
+        known_at = min(signals[place].known_at for place in places)
+        book.resolve_quiet(known_at, tenant_id, of_platform=of_platform)
         for component in _components([signals[place] for place in places], topology):
             book.take([(places[index], signals[places[index]]) for index in component])
     return Grouped(book.incidents, tuple(book.changes), book.members)
@@ -144,11 +97,22 @@ def resolve_quiet(
     incidents: Iterable[Incident],
     tenant_id: str,
     now: datetime,
+    *,
+    of_platform: bool,
     rules: Rules = DEFAULT_RULES,
 ) -> Grouped:
-    """Resolve what has been quiet long enough by the tenant's own clock; no signal is needed for it."""
+    """Resolve what has been quiet long enough; no signal is needed for it.
+
+    Args:
+        incidents: Incidents of the tenant.
+        tenant_id: Owner.
+        now: The plant's clock; for incidents of the platform itself, which a replay does not move, the
+            present.
+        of_platform: Which of the two clocks `now` is, and so which incidents it is for.
+        rules: Times.
+    """
     book = _Book({item.fingerprint: item for item in incidents}, Topology(), rules)
-    book.resolve_quiet(now, tenant_id)
+    book.resolve_quiet(now, tenant_id, of_platform=of_platform)
     return Grouped(book.incidents, tuple(book.changes), book.members)
 
 
@@ -160,10 +124,12 @@ class _Book:
         self.changes: list[Change] = []
         self.members: dict[int, str] = {}
 
-    def resolve_quiet(self, now: datetime, tenant_id: str) -> None:
-        """Resolve the tenant's incidents whose evidence ended long enough ago."""
+    def resolve_quiet(self, now: datetime, tenant_id: str, *, of_platform: bool) -> None:
+        """Resolve the tenant's incidents of one clock whose evidence ended long enough ago."""
         for item in list(self.incidents.values()):
             if item.tenant_id != tenant_id or not item.is_active:
+                continue
+            if (item.family is Family.PLATFORM) is not of_platform:
                 continue
             end = item.last_at + self._rules.pause(item.kinds, self._rules.quiet)
             if now >= end:
@@ -218,7 +184,7 @@ class _Book:
         services that fail in one minute fail of one cause, unless the calls between all services are known
         and neither is near the other, or incidents come so often that chance is an explanation.
         """
-        if not {signal.kind, *item.kinds} <= _SERVICE_KINDS or self._is_busy(item):
+        if not {signal.kind, *item.kinds} <= LOG_KINDS or self._is_busy(item):
             return False
         return any(
             self._topology.are_near(signal.subject, subject)

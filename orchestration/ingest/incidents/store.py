@@ -1,0 +1,335 @@
+"""Incidents and signals as rows of Postgres.
+
+Add a column here and in the migration when an incident learns something new. Avoid decisions: grouping and
+lifecycle make them.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import psycopg
+from psycopg.rows import dict_row
+
+from orchestration.ingest.incidents.model import Affected, Incident, IncidentState, Severity
+from orchestration.ingest.incidents.silences import QuietPeriod
+from orchestration.ingest.incidents.topology import Topology, topology_of
+from orchestration.ingest.signals import Signal, SignalKind
+
+Connection = psycopg.Connection[Any]
+GROUPING_LOCK = 7_242_009
+"""Advisory lock of whoever changes incidents; grouping and people's decisions take turns."""
+MEMORY = timedelta(hours=48)  # drift verdicts join what is up to 36 h old
+SIGNALS_PER_ROUND = 2_000
+
+
+class UnknownIncidentError(LookupError):
+    """No incident of the tenant has this fingerprint, or several begin with it."""
+
+
+@dataclass(frozen=True)
+class StoredSignal:
+    """A signal with its row and the time at which it was committed.
+
+    Attributes:
+        signal_id: Row of `ops.signals`.
+        signal: The finding.
+        written_at: When the row was written, by the database's clock.
+    """
+
+    signal_id: int
+    signal: Signal
+    written_at: datetime
+
+
+@dataclass(frozen=True)
+class TimelineEvent:
+    """One step of an incident's life."""
+
+    step: str
+    at: datetime
+    actor: str
+    detail: dict[str, Any]
+
+
+def lock(connection: Connection) -> None:
+    """Wait for the turn to change incidents; given back with the transaction."""
+    connection.execute("select pg_advisory_xact_lock(%s)", (GROUPING_LOCK,))
+
+
+def signals_to_group(
+    connection: Connection, since: datetime | None = None, until: datetime | None = None
+) -> list[StoredSignal]:
+    """Signals that belong to no incident yet, oldest first, at most 2,000.
+
+    Args:
+        connection: Open connection.
+        since: Leave out what was known before.
+        until: Leave out what was known at or after this.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            select * from ops.signals where fingerprint is null
+                and known_at >= coalesce(%s, '-infinity') and known_at < coalesce(%s, 'infinity')
+            order by known_at, signal_id limit %s
+            """,
+            (since, until, SIGNALS_PER_ROUND),
+        ).fetchall()
+    return [_stored(row) for row in rows]
+
+
+def signals_of(connection: Connection, tenant_id: str, fingerprint: str, limit: int = 500) -> list[Signal]:
+    """Signals of one incident, in the order in which they were known."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            select * from ops.signals where tenant_id = %s and fingerprint = %s
+            order by known_at, signal_id limit %s
+            """,
+            (tenant_id, fingerprint, limit),
+        ).fetchall()
+    return [_stored(row).signal for row in rows]
+
+
+def assign(connection: Connection, members: Iterable[tuple[int, str]]) -> None:
+    """Write which incident each signal belongs to."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "update ops.signals set fingerprint = %s where signal_id = %s",
+            [(fingerprint, signal_id) for signal_id, fingerprint in members],
+        )
+
+
+def move_signals(connection: Connection, tenant_id: str, merged: str, into: str) -> None:
+    """Give the signals of a merged incident to the one that took it over."""
+    connection.execute(
+        "update ops.signals set fingerprint = %s where tenant_id = %s and fingerprint = %s",
+        (into, tenant_id, merged),
+    )
+
+
+def recent_incidents(connection: Connection, tenant_id: str, at: datetime) -> list[Incident]:
+    """Incidents that signals of this time may join: active ones, and those of the last two days."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            select * from ops.incidents
+            where tenant_id = %s and state <> 'merged'
+                and (state in ('open', 'acknowledged') or last_at > %s)
+            """,
+            (tenant_id, at - MEMORY),
+        ).fetchall()
+    return [_incident(row) for row in rows]
+
+
+def active_incidents(connection: Connection, tenant_id: str) -> list[Incident]:
+    """Incidents that are open or acknowledged."""
+    return list_incidents(
+        connection, tenant_id, (IncidentState.OPEN, IncidentState.ACKNOWLEDGED), SIGNALS_PER_ROUND
+    )
+
+
+def clocks(connection: Connection) -> dict[str, datetime | None]:
+    """Tenants with active incidents, and how late it is in each one's plant; None while nothing tells.
+
+    The plant's clock is the latest event that landed or the latest window that closed, whichever is later.
+    """
+    rows = connection.execute(
+        """
+        select i.tenant_id, greatest(
+            (select max(plant_now_at) from ops.plant_clock c where c.tenant_id = i.tenant_id),
+            (select max(known_at) from ops.signals s where s.tenant_id = i.tenant_id
+                and s.kind not in ('landing', 'dead_letters', 'liveness'))
+        )
+        from (select distinct tenant_id from ops.incidents where state in ('open', 'acknowledged')) i
+        """
+    ).fetchall()
+    return dict(rows)
+
+
+def find_incident(connection: Connection, tenant_id: str, prefix: str) -> Incident:
+    """The incident whose fingerprint begins with a text.
+
+    Raises:
+        UnknownIncidentError: There is none, or more than one.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            "select * from ops.incidents where tenant_id = %s and starts_with(fingerprint, %s) limit 2",
+            (tenant_id, prefix),
+        ).fetchall()
+    if len(rows) != 1:
+        found = "several incidents have" if rows else "no incident has"
+        raise UnknownIncidentError(
+            f"{found} a fingerprint that begins with {prefix!r} in tenant {tenant_id}: "
+            "`opsgraph incidents list` shows them"
+        )
+    return _incident(rows[0])
+
+
+def list_incidents(
+    connection: Connection, tenant_id: str | None, states: Sequence[IncidentState], limit: int
+) -> list[Incident]:
+    """Incidents, latest first.
+
+    Args:
+        connection: Open connection.
+        tenant_id: Owner; None for all tenants (command line and Dagster only).
+        states: States to list.
+        limit: Rows at most.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            select * from ops.incidents
+            where (%(tenant)s::text is null or tenant_id = %(tenant)s) and state = any(%(states)s)
+            order by started_at desc, fingerprint limit %(limit)s
+            """,
+            {"tenant": tenant_id, "states": [state.value for state in states], "limit": limit},
+        ).fetchall()
+    return [_incident(row) for row in rows]
+
+
+def save_incident(connection: Connection, item: Incident) -> None:
+    """Write an incident, new or changed; its plan and causes stay."""
+    values = {
+        **{name: getattr(item, name) for name in _PLAIN},
+        "family": item.family.value,
+        "affected": json.dumps({name: _affected_json(one) for name, one in item.affected.items()}),
+        "operations": sorted(item.operations),
+    }
+    connection.execute(
+        """
+        insert into ops.incidents (
+            tenant_id, fingerprint, cause_key, family, state, severity, subject, started_at, detected_at,
+            last_at, acknowledged_at, acknowledged_by, resolved_at, merged_into, silenced_by, reopened,
+            revision, affected, operations
+        ) values (
+            %(tenant_id)s, %(fingerprint)s, %(cause_key)s, %(family)s, %(state)s, %(severity)s, %(subject)s,
+            %(started_at)s, %(detected_at)s, %(last_at)s, %(acknowledged_at)s, %(acknowledged_by)s,
+            %(resolved_at)s, %(merged_into)s, %(silenced_by)s, %(reopened)s, %(revision)s, %(affected)s,
+            %(operations)s
+        )
+        on conflict (tenant_id, fingerprint) do update set
+            family = excluded.family, state = excluded.state, severity = excluded.severity,
+            subject = excluded.subject, started_at = excluded.started_at,
+            detected_at = excluded.detected_at, last_at = excluded.last_at,
+            acknowledged_at = excluded.acknowledged_at, acknowledged_by = excluded.acknowledged_by,
+            resolved_at = excluded.resolved_at, merged_into = excluded.merged_into,
+            silenced_by = excluded.silenced_by, reopened = excluded.reopened, revision = excluded.revision,
+            affected = excluded.affected, operations = excluded.operations
+        """,
+        values,
+    )
+
+
+def record_event(
+    connection: Connection,
+    item: Incident,
+    step: str,
+    at: datetime,
+    actor: str = "opsgraph",
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Add one step to an incident's timeline."""
+    connection.execute(
+        """
+        insert into ops.incident_events (tenant_id, fingerprint, step, at, actor, detail)
+        values (%s, %s, %s, %s, %s, %s)
+        """,
+        (item.tenant_id, item.fingerprint, step, at, actor, json.dumps(detail or {}, default=str)),
+    )
+
+
+def timeline(connection: Connection, item: Incident) -> list[TimelineEvent]:
+    """An incident's steps in the order in which they were recorded."""
+    rows = connection.execute(
+        """
+        select step, at, actor, detail from ops.incident_events
+        where tenant_id = %s and fingerprint = %s order by event_id
+        """,
+        (item.tenant_id, item.fingerprint),
+    ).fetchall()
+    return [TimelineEvent(*row) for row in rows]
+
+
+def known_topology(connection: Connection, tenant_id: str) -> Topology:
+    """The tenant's calls between services."""
+    return topology_of(
+        connection.execute(
+            "select caller, callee from ops.service_calls where tenant_id = %s", (tenant_id,)
+        ).fetchall()
+    )
+
+
+def quiet_periods(connection: Connection, tenant_id: str, at: datetime) -> list[QuietPeriod]:
+    """Silences and calendar entries that cover an instant."""
+    rows = connection.execute(
+        """
+        select 'silence ' || silence_id, 'silence', subject_pattern, starts_at, ends_at, reason
+        from ops.silences where tenant_id = %(tenant)s and starts_at <= %(at)s and ends_at > %(at)s
+        union all
+        select 'calendar ' || incident_id, kind, coalesce(equipment_id, '*'), starts_at, ends_at, reason
+        from ops.incident_calendar where tenant_id = %(tenant)s and starts_at <= %(at)s and ends_at > %(at)s
+        """,
+        {"tenant": tenant_id, "at": at},
+    ).fetchall()
+    return [QuietPeriod(*row) for row in rows]
+
+
+_PLAIN = (
+    "tenant_id", "fingerprint", "cause_key", "state", "severity", "subject", "started_at", "detected_at",
+    "last_at", "acknowledged_at", "acknowledged_by", "resolved_at", "merged_into", "silenced_by", "reopened",
+    "revision",
+)  # fmt: skip
+
+
+def _stored(row: dict[str, Any]) -> StoredSignal:
+    signal = Signal(
+        tenant_id=row["tenant_id"],
+        kind=SignalKind(row["kind"]),
+        subject=row["subject"],
+        observed_at=row["observed_at"],
+        known_at=row["known_at"],
+        score=row["score"],
+        summary=row["summary"],
+        operations=tuple(row["operations"]),
+        evidence=row["evidence"],
+    )
+    return StoredSignal(row["signal_id"], signal, row["written_at"])
+
+
+def _incident(row: dict[str, Any]) -> Incident:
+    values = {name: row[name] for name in _PLAIN}
+    values["state"], values["severity"] = IncidentState(row["state"]), Severity(row["severity"])
+    affected = cast(dict[str, dict[str, Any]], row["affected"])
+    return Incident(
+        **values,
+        affected={name: _affected(one) for name, one in affected.items()},
+        operations=frozenset(cast(list[str], row["operations"])),
+    )
+
+
+def _affected_json(one: Affected) -> dict[str, Any]:
+    return {
+        "first_at": one.first_at.isoformat(),
+        "last_at": one.last_at.isoformat(),
+        "peak_score": one.peak_score,
+        "kinds": sorted(kind.value for kind in one.kinds),
+        "signals": one.signals,
+        "summary": one.summary,
+    }
+
+
+def _affected(value: dict[str, Any]) -> Affected:
+    return Affected(
+        first_at=datetime.fromisoformat(value["first_at"]),
+        last_at=datetime.fromisoformat(value["last_at"]),
+        peak_score=value["peak_score"],
+        kinds=frozenset(SignalKind(kind) for kind in value["kinds"]),
+        signals=value["signals"],
+        summary=value["summary"],
+    )
