@@ -22,6 +22,7 @@ from orchestration.ingest.incidents.model import (
     digest,
     evidence_start,
     family_of,
+    touched,
 )
 from orchestration.ingest.incidents.pauses import DEFAULT_RULES, LOG_KINDS, Rules
 from orchestration.ingest.incidents.topology import Topology
@@ -172,7 +173,7 @@ class _Book:
         if pause > rules.related:
             return False
         return (
-            bool(item.operations & set(signal.operations))
+            bool((item.operations | item.affected.keys()) & touched(signal))
             or any(self._topology.are_neighbours(signal.subject, subject) for subject in item.affected)
             or (pause <= rules.coincidence and self._coincides(item, signal))
         )
@@ -311,12 +312,12 @@ def _components(signals: Sequence[Signal], topology: Topology) -> list[list[int]
         return place
 
     by_subject: defaultdict[str, list[int]] = defaultdict(list)
-    by_operation: defaultdict[str, list[int]] = defaultdict(list)
+    by_name: defaultdict[str, list[int]] = defaultdict(list)
     for place, signal in enumerate(signals):
         by_subject[signal.subject].append(place)
-        for name in signal.operations:
-            by_operation[name].append(place)
-    for places in (*by_subject.values(), *by_operation.values()):
+        for name in touched(signal):
+            by_name[name].append(place)
+    for _, places in sorted(by_name.items()):
         for place in places[1:]:
             parent[root(place)] = root(places[0])
     subjects = sorted(by_subject)

@@ -193,11 +193,19 @@ def cause_key(tenant_id: str, family: Family, subject: str) -> str:
 
 def evidence_start(signal: Signal) -> datetime:
     """When the evidence of a signal begins: detectors of windows say it, others mean the instant."""
-    value = signal.evidence.get("starts_at")
-    if isinstance(value, str):
+    for name in ("starts_at", "window_starts_at"):
+        value = signal.evidence.get(name)
+        if not isinstance(value, str):
+            continue
         try:
-            parsed = datetime.fromisoformat(value)
+            begun = datetime.fromisoformat(value)
         except ValueError:
-            return signal.observed_at
-        return min(parsed, signal.observed_at) if parsed.tzinfo else signal.observed_at
-    return value if isinstance(value, datetime) and value <= signal.observed_at else signal.observed_at
+            continue
+        if begun.tzinfo is not None:
+            return min(begun, signal.observed_at)
+    return signal.observed_at
+
+
+def touched(signal: Signal) -> frozenset[str]:
+    """Everything that a signal names: its subject, and the operations or neighbours in its traces."""
+    return frozenset({signal.subject, *signal.operations})
