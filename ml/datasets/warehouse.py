@@ -63,6 +63,25 @@ def plant_now(database_url: str, tenant_id: str) -> datetime | None:
     return rows[0][0] if rows else None
 
 
+def tenants_of_machine(database_url: str, equipment_id: str) -> list[str]:
+    """Tenants that have a machine of this id, in order."""
+    rows = _rows(
+        database_url,
+        "select tenant_id from marts.dim_equipment where equipment_id = %s order by tenant_id",
+        (equipment_id,),
+    )
+    return [str(row[0]) for row in rows]
+
+
+def read_machine(database_url: str, tenant_id: str, equipment_id: str, since: datetime) -> PlantHistory:
+    """All that is known of one machine since an instant: for an answer about it alone.
+
+    Raises:
+        WarehouseNotBuiltError: A table does not exist.
+    """
+    return _read(database_url, tenant_id, _last_known(database_url, tenant_id), since, equipment_id)[0]
+
+
 def read_history(
     database_url: str, tenant_id: str, as_of: datetime | None = None, since: datetime | None = None
 ) -> WarehouseHistory:
@@ -78,7 +97,22 @@ def read_history(
         WarehouseNotBuiltError: A table does not exist.
     """
     known_at = as_of or _last_known(database_url, tenant_id)
-    queries = _queries(tenant_id, known_at, since)
+    history, queries = _read(database_url, tenant_id, known_at, since)
+    provenance = Provenance(
+        query=";\n\n".join(queries.values()),
+        source_vector=_source_vector(database_url, None if as_of is None else known_at, tenant_id),
+    )
+    return WarehouseHistory(history, known_at, provenance)
+
+
+def _read(
+    database_url: str,
+    tenant_id: str,
+    known_at: datetime,
+    since: datetime | None,
+    equipment_id: str | None = None,
+) -> tuple[PlantHistory, dict[str, str]]:
+    queries = _queries(tenant_id, known_at, since, equipment_id)
     try:
         with dbapi.connect(database_url) as connection, connection.cursor() as cursor:
             frames = {name: _fetch(cursor, query) for name, query in queries.items()}
@@ -96,11 +130,7 @@ def read_history(
         equipment=frames["equipment"].cast(EQUIPMENT_SCHEMA),
         incidents=frames["incidents"].cast(INCIDENT_SCHEMA),
     )
-    provenance = Provenance(
-        query=";\n\n".join(queries.values()),
-        source_vector=_source_vector(database_url, None if as_of is None else known_at, tenant_id),
-    )
-    return WarehouseHistory(history, known_at, provenance)
+    return history, queries
 
 
 def label_disagreements(database_url: str, found: WarehouseHistory, horizon: timedelta) -> int:
@@ -127,8 +157,15 @@ def label_disagreements(database_url: str, found: WarehouseHistory, horizon: tim
     return both.filter(pl.col("is_failure") != pl.col("in_warehouse")).height
 
 
-def _queries(tenant_id: str, known_at: datetime, since: datetime | None) -> dict[str, str]:
+def _queries(
+    tenant_id: str, known_at: datetime, since: datetime | None, equipment_id: str | None
+) -> dict[str, str]:
     tenant, instant = sql.Literal(tenant_id), sql.Literal(known_at.isoformat())
+    machine = (
+        sql.SQL("")
+        if equipment_id is None
+        else sql.SQL(" and equipment_id = {}").format(sql.Literal(equipment_id))
+    )
     statistics = [
         sql.Identifier(f"{metric.name}_{statistic}")
         for metric in contract_metrics()
@@ -141,21 +178,24 @@ def _queries(tenant_id: str, known_at: datetime, since: datetime | None) -> dict
         "hours": _composed(
             "select equipment_id, hour_at, known_at, {statistics}"
             " from intermediate.int_equipment_metrics_hourly"
-            " where tenant_id = {tenant} and known_at <= {known_at}{window}",
+            " where tenant_id = {tenant} and known_at <= {known_at}{window}{machine}",
             statistics=sql.SQL(", ").join(statistics),
+            machine=machine,
             tenant=tenant,
             known_at=instant,
             window=window,
         ),
         "events": _composed(
             "select equipment_id, event_at, event_type, code, known_at from marts.fact_equipment_events"
-            " where tenant_id = {tenant} and known_at <= {known_at}",
+            " where tenant_id = {tenant} and known_at <= {known_at}{machine}",
+            machine=machine,
             tenant=tenant,
             known_at=instant,
         ),
         "equipment": _composed(
             "select equipment_id, equipment_model, age_years from marts.dim_equipment"
-            " where tenant_id = {tenant}",
+            " where tenant_id = {tenant}{machine}",
+            machine=machine,
             tenant=tenant,
         ),
         "incidents": _composed(

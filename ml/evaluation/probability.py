@@ -61,6 +61,18 @@ def brier_skill(probability: np.ndarray, is_failure: np.ndarray, weight: np.ndar
     return 1.0 - error / reference if reference else float("nan")
 
 
+def f1(is_flagged: np.ndarray, is_failure: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """Harmonic mean of precision and recall over rows; 0 where nothing is hit.
+
+    >>> f1(np.array([True, True, False]), np.array([True, False, True]))
+    0.5
+    """
+    counted = np.ones(len(is_flagged)) if weight is None else weight
+    hit = float(counted[is_flagged & is_failure].sum())
+    size = float(counted[is_flagged].sum() + counted[is_failure].sum())
+    return 2 * hit / size if size else 0.0
+
+
 def calibration_bins(probability: np.ndarray, is_failure: np.ndarray) -> list[CalibrationBin]:
     """Bins of equal width that hold rows, from low to high."""
     found = np.minimum((probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)

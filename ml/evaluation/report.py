@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ml.evaluation.costs import OperatingCosts
 from ml.evaluation.events import EventScore, ObservedHours, observe, score_events
 from ml.evaluation.intervals import Estimate, by_machine, wilson
 from ml.evaluation.probability import (
@@ -16,6 +17,7 @@ from ml.evaluation.probability import (
     brier_skill,
     calibration_bins,
     expected_calibration_error,
+    f1,
     ranking,
 )
 
@@ -35,6 +37,8 @@ class OutOfFold:
         has_recent_error: Whether the machine reported an error in the last 24 h, shape (rows,).
         failures: `equipment_id`, `failure_at` of all failures known.
         horizon: How far ahead a failure counts.
+        is_flagged: By the threshold of best F1 over machine-hours on each fold's training rows,
+            shape (rows,); the alerts where none was chosen.
     """
 
     keys: pl.DataFrame
@@ -44,6 +48,7 @@ class OutOfFold:
     has_recent_error: np.ndarray
     failures: pl.DataFrame
     horizon: timedelta
+    is_flagged: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,9 @@ class EvaluationReport:
         ece_risky: The same over rows with a probability above 0.1.
         risky_rows: How many those are.
         bins: Reliability diagram.
+        f1: Over machine-hours, by the rows flagged.
+        always_alarm_f1: The same of flagging every row: what knowing nothing scores.
+        costs: Prices that realised costs are counted in.
     """
 
     horizon_hours: int
@@ -101,6 +109,9 @@ class EvaluationReport:
     ece_risky: float
     risky_rows: int
     bins: tuple[CalibrationBin, ...]
+    f1: Estimate
+    always_alarm_f1: float
+    costs: OperatingCosts
 
     def metrics(self) -> dict[str, float]:
         """Flat names and finite values, as they are logged; what is undefined is left out."""
@@ -108,31 +119,47 @@ class EvaluationReport:
         found: dict[str, float] = {
             "event_recall": model.recall.value,
             "event_recall_low": model.recall.low,
+            "event_recall_high": model.recall.high,
             "event_precision": model.precision.value,
             "event_precision_low": model.precision.low,
+            "event_precision_high": model.precision.high,
             "event_f1": model.events.f_score(),
             "failures": model.events.failures,
             "alert_events": model.events.alert_events,
             "false_alarms_per_machine_month": model.events.false_alarms_per_machine_month,
             "average_precision": self.average_precision.value,
             "average_precision_low": self.average_precision.low,
+            "average_precision_high": self.average_precision.high,
             "error_24h_average_precision": self.rule_average_precision,
             "brier_skill": self.brier_skill.value,
             "brier_skill_low": self.brier_skill.low,
+            "brier_skill_high": self.brier_skill.high,
             "ece": self.ece,
             "ece_risky": self.ece_risky,
             "base_rate": self.base_rate,
             "rows": self.rows,
+            "risky_rows": self.risky_rows,
+            "f1": self.f1.value,
+            "f1_low": self.f1.low,
+            "f1_high": self.f1.high,
+            "always_alarm_f1": self.always_alarm_f1,
+            "realised_cost": self.costs.of(model.events),
         }
         for name, rule in self.baselines.items():
             found[f"{name}_event_recall"] = rule.recall.value
             found[f"{name}_event_precision"] = rule.precision.value
             found[f"{name}_event_f1"] = rule.events.f_score()
+            found[f"{name}_realised_cost"] = self.costs.of(rule.events)
         return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
-def evaluate(found: OutOfFold) -> EvaluationReport:
-    """Score pooled out-of-fold predictions and the rules that need no model."""
+def evaluate(found: OutOfFold, costs: OperatingCosts | None = None) -> EvaluationReport:
+    """Score pooled out-of-fold predictions and the rules that need no model.
+
+    Args:
+        found: Predictions.
+        costs: Prices to count realised costs in; the defaults of `OperatingCosts` without them.
+    """
     observed = observe(found.keys, found.failures, found.horizon)
     rows = len(found.is_failure)
     rules = {
@@ -157,6 +184,14 @@ def evaluate(found: OutOfFold) -> EvaluationReport:
         ece_risky=expected_calibration_error(found.probability[risky], found.is_failure[risky]),
         risky_rows=int(risky.sum()),
         bins=tuple(calibration_bins(found.probability, found.is_failure)),
+        f1=by_machine(
+            lambda weight: f1(
+                found.is_alert if found.is_flagged is None else found.is_flagged, found.is_failure, weight
+            ),
+            observed.machine,
+        ),
+        always_alarm_f1=f1(np.ones(rows, dtype=bool), found.is_failure),
+        costs=costs or OperatingCosts(),
     )
 
 

@@ -3,6 +3,7 @@
 # MLflow leaves most of its signatures untyped.
 # pyright: reportUnknownMemberType=false
 
+import json
 import logging
 import tempfile
 import time
@@ -13,19 +14,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from ml.models.failure import FailureModel
 from ml.registry.packaging import MODEL_FOLDER, save_pyfunc
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
 OUT_OF_FOLD_FILE = "out_of_fold.parquet"
 MODEL_CARD_FILE = "model_card.md"
+BASELINE_FILE = "baseline.npy"
+EXPECTATIONS_FILE = "expectations.json"
 # MLflow refuses longer parameter values.
 _LONGEST_PARAMETER = 6000
 
@@ -76,6 +79,7 @@ class Candidate:
         out_of_fold: Predictions that later challengers are compared on.
         example: Shape (rows, features): the input example of the signature.
         tags: More tags, for example links back to the orchestrator.
+        usual: What the input looked like in training, for the drift check while serving.
     """
 
     key: VersionKey
@@ -87,6 +91,20 @@ class Candidate:
     out_of_fold: pl.DataFrame
     example: "np.ndarray"
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    usual: "UsualInput" = field(default_factory=lambda: UsualInput())
+
+
+@dataclass(frozen=True)
+class UsualInput:
+    """What a model's input looked like in training.
+
+    Attributes:
+        baseline: Mean and deviation per feature, shape (2, features), NaN where it is not watched.
+        expectations: Great Expectations suite over the features.
+    """
+
+    baseline: "np.ndarray | None" = None
+    expectations: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +232,22 @@ class ModelRegistry:
             path = self._download(version, Path(folder))
             return FailureModel.load(path / "artifacts" / MODEL_FOLDER)
 
+    def usual(self, version: RegisteredVersion) -> UsualInput:
+        """What the version's input looked like in training; empty for versions that did not keep it."""
+        names = {file.path for file in self._client.list_artifacts(version.run_id)}
+        with tempfile.TemporaryDirectory(prefix="opsgraph-model-") as folder:
+
+            def fetched(name: str) -> Path | None:
+                if name not in names:
+                    return None
+                return Path(self._client.download_artifacts(version.run_id, name, folder))
+
+            baseline, suite = fetched(BASELINE_FILE), fetched(EXPECTATIONS_FILE)
+            return UsualInput(
+                baseline=None if baseline is None else np.load(baseline, allow_pickle=False),
+                expectations=None if suite is None else json.loads(suite.read_text()),
+            )
+
     def out_of_fold(self, version: RegisteredVersion) -> pl.DataFrame:
         """The out-of-fold predictions that a version was judged on."""
         with tempfile.TemporaryDirectory(prefix="opsgraph-model-") as folder:
@@ -274,6 +308,10 @@ class ModelRegistry:
             for file_name, figure in candidate.figures.items():
                 figure.savefig(str(folder / file_name), dpi=110)
             candidate.out_of_fold.write_parquet(folder / OUT_OF_FOLD_FILE)
+            if candidate.usual.baseline is not None:
+                np.save(folder / BASELINE_FILE, candidate.usual.baseline, allow_pickle=False)
+            if candidate.usual.expectations is not None:
+                (folder / EXPECTATIONS_FILE).write_text(json.dumps(candidate.usual.expectations, indent=1))
             self._client.log_artifacts(run_id, str(folder))
 
     def _log_model(self, experiment_id: str, run_id: str, candidate: Candidate) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -41,7 +42,8 @@ class Comparison:
 
     Attributes:
         rows: How many rows.
-        difference: With its interval from a paired bootstrap over machines; None with too few rows.
+        difference: With its interval from a paired bootstrap over blocks of one machine and one week;
+            None with too few rows.
     """
 
     rows: int
@@ -51,6 +53,21 @@ class Comparison:
     def is_won(self) -> bool:
         """Better beyond noise; a tie is not a win."""
         return self.difference is not None and self.difference.low > 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Worse beyond noise."""
+        return self.difference is not None and self.difference.high < 0
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """Plain numbers for the ledger."""
+        found = self.difference
+        return {
+            "rows": self.rows,
+            "difference": found.value if found else None,
+            "low": found.low if found else None,
+            "high": found.high if found else None,
+        }
 
     def __str__(self) -> str:
         if self.difference is None:
@@ -101,19 +118,25 @@ def absolute_criteria(metrics: Mapping[str, float], horizon: Horizon) -> list[Cr
     return found
 
 
-def compare(challenger: pl.DataFrame, champion: pl.DataFrame) -> Comparison:
+def compare(
+    challenger: pl.DataFrame, champion: pl.DataFrame, look_back: timedelta | None = None
+) -> Comparison:
     """Compare two versions on the machine-hours that both were judged on.
 
     Args:
         challenger: Out-of-fold predictions: `equipment_id`, `hour_at`, `probability`, `is_failure`.
         champion: The same of the version that serves. Both are out-of-fold, so neither version's boosters
             had seen the machine or the period of any row.
+        look_back: Length of the window, from the last common hour back; all of it by default.
     """
     on = ["equipment_id", "hour_at"]
     common = challenger.join(champion.select(*on, pl.col("probability").alias("of_champion")), on=on).sort(on)
+    if look_back is not None and common.height:
+        common = common.filter(pl.col("hour_at") > pl.col("hour_at").max() - look_back)
     if common.height < LEAST_COMMON_ROWS or not common["is_failure"].any():
         return Comparison(common.height, None)
-    codes = common["equipment_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    week = pl.col("hour_at").dt.truncate("1w")
+    codes = (common.select(pl.struct("equipment_id", week).rank("dense")).to_series() - 1).to_numpy()
     labels = common["is_failure"].to_numpy()
     new, old = common["probability"].to_numpy(), common["of_champion"].to_numpy()
 
@@ -122,4 +145,4 @@ def compare(challenger: pl.DataFrame, champion: pl.DataFrame) -> Comparison:
     def difference(weight: np.ndarray) -> float:
         return of_new(weight) - of_old(weight)
 
-    return Comparison(common.height, by_machine(difference, codes))
+    return Comparison(common.height, by_machine(difference, codes.astype(np.int64)))

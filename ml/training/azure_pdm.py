@@ -113,7 +113,7 @@ def _transfer(
     for fold in forward_folds(tested, first_cut=TRANSFER_FIRST_CUT):
         calibrator = calibrate(tested, HeldOut(margin[fold.train], fold.train))
         before = calibrator.probability(margin[fold.train])
-        threshold = choose_threshold(tested, fold.train, before, settings.alert_beta)
+        threshold = choose_threshold(tested, fold.train, before, settings)
         model = FailureModel(booster, calibrator, threshold, tested.horizon_hours, features)
         probability[fold.test] = calibrator.probability(margin[fold.test])
         is_alert[fold.test] = model.is_alert(probability[fold.test])

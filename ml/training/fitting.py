@@ -9,7 +9,8 @@ import polars as pl
 import xgboost as xgb
 
 from ml.datasets.training_set import TrainingSet
-from ml.evaluation.events import observe, score_events
+from ml.evaluation.costs import OperatingCosts
+from ml.evaluation.events import ObservedHours, observe, score_events
 from ml.features.specs import FeatureSet
 from ml.models.calibration import Calibrator, fit_calibrator
 from ml.models.failure import FailureModel
@@ -35,7 +36,9 @@ class FailureParameters:
             hardly differ, and the calibrator restores the base rate.
         most_negatives: With more negative hours than this after the stride, the stride grows.
         inner_groups: Machine groups that calibrator and threshold are cross-fitted over.
+        parallel_trees: Trees per round, averaged: they steady a fit on few failures.
         alert_beta: Weight of event recall against event precision in the choice of the threshold.
+        costs: Prices and crew hours; with them the threshold is the cheapest affordable one instead.
         seed: Of row and feature sampling.
     """
 
@@ -49,7 +52,9 @@ class FailureParameters:
     negative_stride: int = 3
     most_negatives: int = 60_000
     inner_groups: int = 2
+    parallel_trees: int = 1
     alert_beta: float = 1.0
+    costs: OperatingCosts | None = None
     seed: int = 7
 
     @property
@@ -95,6 +100,7 @@ def fit_booster(
         "min_child_weight": parameters.min_child_weight,
         "subsample": parameters.subsample,
         "colsample_bytree": parameters.colsample,
+        "num_parallel_tree": parameters.parallel_trees,
         "lambda": parameters.reg_lambda,
         "seed": parameters.seed,
         "monotone_constraints": "(" + ",".join(map(str, rising)) + ")",
@@ -142,9 +148,7 @@ def fit_model(
     return FailureModel(
         booster=fit_booster(data.values[rows], data.is_failure[rows], data.features, parameters),
         calibrator=calibrator,
-        threshold=choose_threshold(
-            data, held_out.rows, calibrator.probability(held_out.margin), parameters.alert_beta
-        ),
+        threshold=choose_threshold(data, held_out.rows, calibrator.probability(held_out.margin), parameters),
         horizon_hours=data.horizon_hours,
         features=data.features,
     )
@@ -156,23 +160,51 @@ def calibrate(data: TrainingSet, held_out: HeldOut) -> Calibrator:
 
 
 def choose_threshold(
-    data: TrainingSet, rows: np.ndarray, probability: np.ndarray, beta: float, candidates: int = 40
+    data: TrainingSet,
+    rows: np.ndarray,
+    probability: np.ndarray,
+    parameters: FailureParameters,
+    candidates: int = 40,
 ) -> float:
-    """The probability whose alerts give the best event F score on these rows.
+    """The probability whose alerts are worth most on these rows: by cost where given, else by event F score.
 
     Args:
         data: Training set.
         rows: Rows in order, not seen by the booster that scored them.
         probability: Calibrated, shape (rows,).
-        beta: Above 1, recall weighs more.
+        parameters: Costs, or the weight of recall.
         candidates: Number of thresholds tried, spread evenly over the logarithm of the alert rate.
     """
     observed = observe(data.keys[rows], data.failures, data.horizon)
     rates = np.geomspace(0.0005, 0.3, candidates)
     levels = np.clip(np.unique(np.quantile(probability, 1.0 - rates)), 1e-6, 1.0 - 1e-6)
-    scores = np.asarray([score_events(observed, probability >= level).f_score(beta) for level in levels])
+    if parameters.costs is not None:
+        return _cheapest(observed, probability, levels, parameters.costs)
+    found = [score_events(observed, probability >= level).f_score(parameters.alert_beta) for level in levels]
+    scores = np.asarray(found)
     # With a dozen failures one event more or less is chance: of the thresholds within one event of the
     # best, the one nearest even odds is the least fitted to these very machines.
-    one_event = 1.0 / max(sum(len(found) for found in observed.failure_hours), 1)
+    one_event = 1.0 / max(sum(len(failures) for failures in observed.failure_hours), 1)
     good = levels[scores >= scores.max() - one_event]
     return float(good[np.argmin(np.abs(np.log(good / (1.0 - good))))])
+
+
+def best_row_threshold(probability: np.ndarray, is_failure: np.ndarray) -> float:
+    """The probability that gives the best F1 over machine-hours of these rows."""
+    order = np.argsort(-probability, kind="stable")
+    hits = np.cumsum(is_failure[order])
+    scores = 2 * hits / (np.arange(1, len(hits) + 1) + max(int(hits[-1]), 1))
+    return float(probability[order][int(np.argmax(scores))])
+
+
+def _cheapest(
+    observed: ObservedHours, probability: np.ndarray, levels: np.ndarray, costs: OperatingCosts
+) -> float:
+    prices: list[tuple[bool, float, float]] = []
+    for level in levels:
+        events = score_events(observed, probability >= level)
+        is_too_much = not costs.is_affordable(events, observed.machine_count)
+        # Where the crew can't make the visits of any level, the fewest visits come nearest.
+        price = float(events.alert_events) if is_too_much else costs.of(events)
+        prices.append((is_too_much, price, -float(level)))
+    return -min(prices)[2]

@@ -1,11 +1,10 @@
-"""From the warehouse to a registered challenger, and from a challenger to a decision."""
+"""From the warehouse to a registered challenger; whether it serves is decided in `ml.registry.decide`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 import polars as pl
-import psycopg
 
 from ml.datasets.training_set import NotEnoughDataError, TrainingSet, build_training_set
 from ml.datasets.warehouse import WarehouseHistory, label_disagreements, read_history
@@ -13,8 +12,8 @@ from ml.evaluation.model_card import model_card
 from ml.evaluation.plots import importance_figure, precision_recall_figure, reliability_figure
 from ml.models.horizons import Horizon
 from ml.registry.client import MODEL_CARD_FILE, Candidate, ModelRegistry, RegisteredVersion, VersionKey
-from ml.registry.gate import Criterion, absolute_criteria, compare
-from ml.registry.promotions import Decision, is_decided, record
+from ml.registry.gate import Criterion, absolute_criteria
+from ml.training.artefacts import usual_input
 from ml.training.code_version import code_version
 from ml.training.fitting import FailureParameters
 from ml.training.train import TrainedFailureModel, train_failure_model
@@ -117,67 +116,6 @@ def train_history(
     )
 
 
-def decide(
-    connection: psycopg.Connection,
-    registry: ModelRegistry,
-    challenger: RegisteredVersion,
-    horizon: Horizon,
-    decided_by: str = "gate",
-) -> Decision | None:
-    """Promote a challenger that passes the bars and beats the champion; write the ledger.
-
-    Returns:
-        The decision, or None where the ledger already has one on this version.
-    """
-    if is_decided(connection, challenger):
-        return None
-    metrics = registry.metrics(challenger)
-    failed = [bar.words for bar in absolute_criteria(metrics, horizon) if not bar.is_held]
-    champion = registry.by_alias(challenger.name, "champion", challenger.tenant_id)
-    if failed:
-        is_promoted, reason = False, "does not pass: " + "; ".join(failed)
-    elif champion is None:
-        is_promoted, reason = True, "first version that passes the gate"
-    else:
-        comparison = compare(registry.out_of_fold(challenger), registry.out_of_fold(champion))
-        is_promoted = comparison.is_won
-        verb = "beats" if is_promoted else "does not beat"
-        reason = f"{verb} champion {champion.version}: {comparison}"
-    decision = Decision(
-        tenant_id=challenger.tenant_id,
-        model_name=challenger.name,
-        model_version=challenger.version,
-        decision="promoted" if is_promoted else "kept_champion",
-        previous_version=champion.version if champion else None,
-        decided_by=decided_by,
-        reason=reason,
-        data_digest=challenger.data_digest,
-        metrics=metrics,
-    )
-    record(connection, decision)
-    if is_promoted:
-        # Inside the ledger's transaction: when MLflow cannot be reached, the row is rolled back with it.
-        registry.set_champion(challenger.name, challenger.version)
-    return decision
-
-
-def decide_pending(
-    connection: psycopg.Connection,
-    registry: ModelRegistry,
-    tenant_ids: Sequence[str],
-    horizons: Sequence[Horizon],
-) -> list[Decision]:
-    """Decide on every tenant's challenger that the ledger has no decision on yet."""
-    decisions: list[Decision] = []
-    for tenant_id in tenant_ids:
-        for horizon in horizons:
-            challenger = registry.by_alias(horizon.model_name, "challenger", tenant_id)
-            decision = decide(connection, registry, challenger, horizon) if challenger else None
-            if decision:
-                decisions.append(decision)
-    return decisions
-
-
 def _candidate(
     key: VersionKey, data: TrainingSet, trained: TrainedFailureModel, tags: Mapping[str, str]
 ) -> Candidate:
@@ -211,5 +149,6 @@ def _candidate(
             pl.Series("is_failure", found.is_failure),
         ),
         example=data.values[:3],
-        tags=tags,
+        tags={**tags, "data_ends_at": str(data.keys["hour_at"].max()), "as_of": data.as_of.isoformat()},
+        usual=usual_input(data.values, data.features),
     )

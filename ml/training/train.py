@@ -10,7 +10,7 @@ import numpy as np
 from ml.datasets.training_set import NotEnoughDataError, TrainingSet
 from ml.evaluation.report import EvaluationReport, OutOfFold, evaluate
 from ml.models.failure import FailureModel
-from ml.training.fitting import FailureParameters, HeldOut, cross_fit, fit_model
+from ml.training.fitting import FailureParameters, HeldOut, best_row_threshold, cross_fit, fit_model
 from ml.training.folds import Fold, forward_folds
 
 # Fewer than this cannot fill three machine groups with a failure on both sides of a cut.
@@ -56,26 +56,27 @@ def train_failure_model(
     rows = data.keys.height
     probability = np.full(rows, np.nan)
     margin = np.full(rows, np.nan)
-    is_alert = np.zeros(rows, dtype=bool)
+    is_alert, is_flagged = np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
     folds = [fold for fold in forward_folds(data) if _can_learn(data, fold)]
     with ThreadPoolExecutor(FOLDS_AT_ONCE) as pool:
-        models = list(pool.map(partial(_fit_fold, data, settings), folds))
-    for fold, model in zip(folds, models, strict=True):
+        fitted = list(pool.map(partial(_fit_fold, data, settings), folds))
+    for fold, (model, flag_from) in zip(folds, fitted, strict=True):
         margin[fold.test] = model.margin(data.values[fold.test])
         probability[fold.test] = model.calibrator.probability(margin[fold.test])
         is_alert[fold.test] = model.is_alert(probability[fold.test])
+        is_flagged[fold.test] = probability[fold.test] >= flag_from
     judged = np.flatnonzero(np.isfinite(probability))
     if not len(judged) or not data.is_failure[judged].any():
         raise NotEnoughDataError(
             f"Tenant {data.tenant_id}, {data.horizon_hours} h: no failure falls into the tested half of the "
             f"history ({data.failures.height} failures in all). Land more history, then train again."
         )
-    out_of_fold = _pooled(data, judged, probability, is_alert)
+    out_of_fold = _pooled(data, judged, probability, is_alert, is_flagged)
     final = fit_model(data, np.arange(rows), HeldOut(margin[judged], judged), settings)
     return TrainedFailureModel(
         model=final,
         out_of_fold=out_of_fold,
-        report=evaluate(out_of_fold),
+        report=evaluate(out_of_fold, settings.costs),
         parameters=settings,
         folds=len(folds),
         seconds=time.perf_counter() - started,
@@ -88,7 +89,11 @@ def recent_errors(data: TrainingSet, rows: np.ndarray) -> np.ndarray:
 
 
 def _pooled(
-    data: TrainingSet, judged: np.ndarray, probability: np.ndarray, is_alert: np.ndarray
+    data: TrainingSet,
+    judged: np.ndarray,
+    probability: np.ndarray,
+    is_alert: np.ndarray,
+    is_flagged: np.ndarray,
 ) -> OutOfFold:
     return OutOfFold(
         keys=data.keys[judged],
@@ -98,11 +103,15 @@ def _pooled(
         has_recent_error=recent_errors(data, judged),
         failures=data.failures,
         horizon=data.horizon,
+        is_flagged=is_flagged[judged],
     )
 
 
-def _fit_fold(data: TrainingSet, settings: FailureParameters, fold: Fold) -> FailureModel:
-    return fit_model(data, fold.train, cross_fit(data, fold.train, settings), settings)
+def _fit_fold(data: TrainingSet, settings: FailureParameters, fold: Fold) -> tuple[FailureModel, float]:
+    held_out = cross_fit(data, fold.train, settings)
+    model = fit_model(data, fold.train, held_out, settings)
+    said = model.calibrator.probability(held_out.margin)
+    return model, best_row_threshold(said, data.is_failure[held_out.rows])
 
 
 def _can_learn(data: TrainingSet, fold: Fold) -> bool:

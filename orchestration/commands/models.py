@@ -74,7 +74,8 @@ def train(tenant: Tenant = None, as_of: AsOf = None) -> None:
     from ml.datasets.warehouse import WarehouseNotBuiltError, tenants
     from ml.models.horizons import HORIZONS
     from ml.registry.client import ModelRegistry
-    from ml.training.pipeline import decide_pending, train_tenant
+    from ml.registry.decide import decide_pending
+    from ml.training.pipeline import train_tenant
 
     environment = Environment()
     registry = ModelRegistry(environment.mlflow_tracking_uri)

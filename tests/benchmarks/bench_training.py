@@ -16,7 +16,8 @@ from ml.features.build import build_features, feature_set_of
 from ml.models.horizons import HORIZONS
 from ml.predictions.run import predict_tenants
 from ml.registry.client import ModelRegistry
-from ml.training.pipeline import decide_pending, train_tenant
+from ml.registry.decide import decide_pending
+from ml.training.pipeline import train_tenant
 from orchestration.environment import Environment
 from orchestration.figures import Figure, report
 from orchestration.migrations import upgrade

@@ -17,8 +17,9 @@ from ml.datasets.warehouse import WarehouseNotBuiltError, label_disagreements, r
 from ml.models.horizons import HORIZONS, NEXT_DAY
 from ml.predictions.run import backfill_tenant, daily_instants, predict_tenant
 from ml.registry.client import ModelRegistry, NoChampionError
+from ml.registry.decide import decide_pending
 from ml.registry.promotions import serving
-from ml.training.pipeline import decide_pending, train_tenant
+from ml.training.pipeline import train_tenant
 from orchestration.defs.promotion.assets import failure_predictions, promotions
 from orchestration.defs.training.assets import failure_7d, failure_24h
 from orchestration.environment import Environment

@@ -21,8 +21,8 @@ def promotions(
 ) -> dg.MaterializeResult:
     """Which version serves whom, since when and why: `ml.promotions`. Grain: one row per decision."""
     from ml.datasets.warehouse import tenants
+    from ml.registry.decide import decide_pending
     from ml.registry.promotions import serving
-    from ml.training.pipeline import decide_pending
 
     registry = mlflow.registry()
     with postgres.connect() as connection:
