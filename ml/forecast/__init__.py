@@ -1,0 +1,1 @@
+"""Forecasts of machine metrics and production: candidates, their backtest, intervals and limits."""

@@ -1,0 +1,1 @@
+"""Quality classes of what machines make, from how it was made."""

@@ -1,0 +1,1 @@
+"""Remaining useful life as a regression on features of a unit's own past."""
