@@ -7,6 +7,7 @@ Nothing else in the project reads the environment.
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field
@@ -120,6 +121,12 @@ class Environment(BaseSettings):
         default=False,
         validation_alias="REQUIRE_WEBHOOK",
         description="True: neither the API nor the drift monitor starts without DRIFT_WEBHOOK.",
+    )
+    promotion_mode: Literal["MANAGED", "MANUAL"] = Field(
+        default="MANAGED",
+        validation_alias="PROMOTION_MODE",
+        description="MANAGED promotes a challenger that wins; MANUAL lets it wait for "
+        "`opsgraph promote approve`.",
     )
     fsync: bool = Field(
         default=True,

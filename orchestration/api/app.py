@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from orchestration.api.docs import docs_router
 from orchestration.api.errors import add_error_handlers
 from orchestration.api.health import health_router
+from orchestration.api.inference import Inference
 from orchestration.api.intake_routes import intake_router
 from orchestration.environment import Environment
 from rag_assets.copilot.http import copilot_router
@@ -34,11 +35,14 @@ def create_app(environment: Environment | None = None) -> FastAPI:
     """
     settings = environment or Environment()
     served: dict[str, Copilot] = {}
+    inference = Inference(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         copilot = served["copilot"] = _open(settings)
+        inference.open()
         yield
+        inference.close()
         copilot.close()
 
     app = FastAPI(
@@ -56,6 +60,7 @@ def create_app(environment: Environment | None = None) -> FastAPI:
     app.include_router(copilot_router(copilot))
     app.include_router(health_router(copilot))
     app.include_router(intake_router(settings))
+    inference.mount(app)
     app.include_router(docs_router())
     add_error_handlers(app)
     return app
