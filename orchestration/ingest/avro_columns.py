@@ -1,8 +1,8 @@
 """Reads many Avro datums of one schema at once, as columns.
 
-The datums become one block of an Avro object container, which polars reads without a Python object
-per message. Add Avro types here when polars reads them and their size can be told from the value.
-Avoid schema ids and contracts: `decode` knows those.
+Datums of few layouts are read by `avro_layouts`. Others become one block of an Avro object container,
+which polars reads without a Python object per message. Add Avro types here when polars reads them and
+their size can be told from the value. Avoid schema ids and contracts: `decode` knows those.
 
 Source of the formats: Apache Avro 1.12 specification, "Object Container Files" and "Binary Encoding".
 """
@@ -15,6 +15,8 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from orchestration.ingest.avro_layouts import AvroField, AvroLayouts, UnfitError
 
 SYNC_MARKER = b"opsgraph-landing"  # 16 bytes; the block is never searched for it
 VARINT_BITS = 7
@@ -57,6 +59,18 @@ class AvroColumns:
             ]
         )  # fmt: skip
         self._sizes = [_field_size(field).alias(field["name"]) for field in self._fields]
+        prefix = len(self._fields) - len(fields)
+        self._layouts = AvroLayouts(
+            [
+                AvroField(
+                    None if number < prefix else field["name"],
+                    _primitive(field["type"]) or "",
+                    isinstance(field["type"], list),
+                )
+                for number, field in enumerate(self._fields)
+            ]
+        )
+        self._instants = {field["name"]: kind for field in fields if (kind := _instant(field["type"]))}
 
     def read(self, datums: Sequence[bytes]) -> pl.DataFrame:
         """Decode datums into a frame with a row each, in order.
@@ -67,6 +81,16 @@ class AvroColumns:
             BadBytesError: The sizes are right, but a byte says what Avro does not know.
             Exception: Whatever polars raises for bytes that are no datum of the schema.
         """
+        try:
+            columns = self._layouts.read(datums)
+        except UnfitError:
+            return self._read_any(datums)
+        for name, kind in self._instants.items():
+            columns[name] = columns[name].cast(kind)
+        return pl.DataFrame(columns)
+
+    def _read_any(self, datums: Sequence[bytes]) -> pl.DataFrame:
+        """Decode datums of many layouts: about a third as fast."""
         # A last datum that was cut reads on into the padding and is then found by its size; without the
         # padding polars panics, which prints a trace. What no datum claims is never looked at. Zeros would
         # not do: a number that was cut needs no more bytes for zeros than it has.
@@ -117,6 +141,7 @@ def is_supported(schema: dict[str, Any]) -> bool:
 
 _PRIMITIVES = {"boolean", "int", "long", "float", "double", "string"}
 _LOGICAL = {"timestamp-micros": "long", "timestamp-millis": "long"}
+_INSTANTS = {"timestamp-micros": pl.Datetime("us", "UTC"), "timestamp-millis": pl.Datetime("ms", "UTC")}
 
 
 def _primitive(kind: Any) -> str | None:
@@ -132,6 +157,14 @@ def _primitive(kind: Any) -> str | None:
             return _primitive(base)
         return base if _LOGICAL.get(logical) == base else None
     return kind if kind in _PRIMITIVES else None
+
+
+def _instant(kind: Any) -> pl.Datetime | None:
+    """Type of a field that is an instant; None for other fields."""
+    if isinstance(kind, list):
+        return next((found for branch in cast("list[Any]", kind) if (found := _instant(branch))), None)
+    logical = cast("dict[str, Any]", kind).get("logicalType") if isinstance(kind, dict) else None
+    return _INSTANTS.get(str(logical))
 
 
 def _field_size(field: dict[str, Any]) -> pl.Expr:

@@ -100,7 +100,7 @@ class BatchBuilder:
         """
         messages = chunk.messages
         landed_us = (landed_at - EPOCH) // MICROSECOND
-        offsets = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
+        offsets = _offsets(messages)
         known_us = _known_at(messages)
         known_us[known_us == NO_HEADER] = landed_us
         latest_us = landed_us + FUTURE_TOLERANCE // MICROSECOND
@@ -202,6 +202,16 @@ class BatchBuilder:
         happened = pl.min_horizontal(self.contract.event_time_field, KNOWN_AT)
         highest = frame.group_by("tenant_id").agg(happened.max())
         return dict(highest.iter_rows())
+
+
+def _offsets(messages: Sequence[Message]) -> np.ndarray:
+    """Offset of each message; they ascend, so equally many as the span has are all of it."""
+    if not messages:
+        return np.zeros(0, np.int64)
+    first, last = int(messages[0].offset() or 0), int(messages[-1].offset() or 0)
+    if last - first == len(messages) - 1:
+        return np.arange(first, last + 1, dtype=np.int64)
+    return np.fromiter(map(Message.offset, messages), np.int64, len(messages))
 
 
 def _column(table: pa.Table, column: pa.Field) -> pa.Array:

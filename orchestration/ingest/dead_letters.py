@@ -20,6 +20,7 @@ from confluent_kafka import Message
 from orchestration.ingest.batch import KNOWN_AT_HEADER, Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk
 from orchestration.ingest.contracts import TopicContract, ensure_day_partition
+from orchestration.ingest.copy_format import CopyStream
 from orchestration.ingest.ledger import Counts, LedgerRow, next_batch_ids, write_rows
 from orchestration.ingest.offsets import PartitionId, Range
 from orchestration.ingest.pii import DeadLetterSeal, PiiVault
@@ -191,7 +192,7 @@ def _chunk(letters: Sequence[DeadLetterRow]) -> Chunk:
 def _land(
     connection: psycopg.Connection[Any],
     batch: Batch,
-    stream: bytes,
+    stream: CopyStream,
     vault: PiiVault,
     passed: Sequence[DeadLetterRow],
 ) -> None:

@@ -9,6 +9,7 @@ read message by message, so that one bad message does not cost the batch its spe
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -167,10 +168,13 @@ class AvroDecoder:
             SchemaRegistryUnavailableError: An id is unknown and the registry does not answer: no
                 message is given up for that.
         """
-        schema_ids = _schema_ids(payloads)
-        if (schema_ids == schema_ids[0]).all():
+        prefix = payloads[0][: PREFIX.size]
+        if len(prefix) == PREFIX.size and all(map(bytes.startswith, payloads, repeat(prefix))):
+            magic, schema_id = PREFIX.unpack(prefix)
             indices = np.arange(len(payloads), dtype=np.uint32)
-            return collect(self._contract, self._group(int(schema_ids[0]), payloads, indices))
+            group = self._group(-1 if magic else schema_id, payloads, indices)
+            return collect(self._contract, group)
+        schema_ids = _schema_ids(payloads)
         parts: list[Decoded] = []
         for schema_id in np.unique(schema_ids):
             indices = np.flatnonzero(schema_ids == schema_id).astype(np.uint32)

@@ -18,6 +18,7 @@ import psycopg
 from orchestration.ingest.batch import Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk, RangeReader
 from orchestration.ingest.contracts import TopicContract
+from orchestration.ingest.copy_format import CopyStream
 from orchestration.ingest.lake import Lake
 from orchestration.ingest.lake_writer import FlushSettings, LakeBehindError, LakeWriter
 from orchestration.ingest.ledger import next_batch_ids
@@ -84,7 +85,7 @@ class LandingPipeline:
         self._failed = threading.Event()
         self._failure: BaseException | None = None
         self._chunks: Pipe[list[Chunk]] = Pipe(settings.queue_length, self._failed)
-        self._lanes: list[Pipe[list[tuple[Batch, bytes]]]] = [
+        self._lanes: list[Pipe[list[tuple[Batch, CopyStream]]]] = [
             Pipe(settings.queue_length, self._failed) for _ in range(settings.connections)
         ]
         self._loading = settings.connections
@@ -150,7 +151,7 @@ class LandingPipeline:
             ids: list[int] = []
             for chunks in self._chunks:
                 landed_at = datetime.now(UTC)
-                groups: list[list[tuple[Batch, bytes]]] = [[] for _ in self._lanes]
+                groups: list[list[tuple[Batch, CopyStream]]] = [[] for _ in self._lanes]
                 for chunk in chunks:
                     topic = chunk.partition.topic
                     if topic not in builders:
@@ -175,7 +176,7 @@ class LandingPipeline:
             return 0
         return partition.partition % len(self._lanes)
 
-    def _load(self, lane: Pipe[list[tuple[Batch, bytes]]]) -> None:
+    def _load(self, lane: Pipe[list[tuple[Batch, CopyStream]]]) -> None:
         with psycopg.connect(self._services.database_url, autocommit=True) as connection:
             sink: PostgresSink | None = None
             for group in lane:

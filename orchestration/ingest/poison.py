@@ -4,6 +4,9 @@ Without this one such message would stop its topic for ever: the position does n
 run meets it again. Add nothing here for a fault that is known: `decode` and `rules` name those.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,9 +17,9 @@ from confluent_kafka import KafkaException
 from orchestration.ingest.batch import Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk
 from orchestration.ingest.contracts.schema_catalog import SchemaRegistryUnavailableError
+from orchestration.ingest.copy_format import CopyStream, copy_stream
 from orchestration.ingest.decode import Refusal
 from orchestration.ingest.offsets import LandingError
-from orchestration.ingest.postgres_sink import copy_stream
 
 NOT_THE_MESSAGE = (
     psycopg.Error, KafkaException, LandingError, SchemaRegistryUnavailableError, OSError,
@@ -36,9 +39,9 @@ class _Attempt:
     batch_id: int
     landed_at: datetime
 
-    def build(self, refused: list[Refusal]) -> tuple[Batch, bytes]:
+    def build(self, refused: list[Refusal]) -> tuple[Batch, CopyStream]:
         batch = self.builder.build(self.chunk, self.batch_id, self.landed_at, refused)
-        return batch, copy_stream(batch)
+        return batch, copy_stream(batch.rows)
 
     def failures(self, first: int, count: int) -> Iterator[tuple[int, BaseException]]:
         """The messages that fail alone, found by halving: one among 50,000 costs two builds' time."""
@@ -64,7 +67,7 @@ class _Attempt:
 
 def build_around_poison(
     builder: BatchBuilder, chunk: Chunk, batch_id: int, landed_at: datetime
-) -> tuple[Batch, bytes]:
+) -> tuple[Batch, CopyStream]:
     """Build a batch and its COPY stream; messages that make this raise become dead letters.
 
     Args:

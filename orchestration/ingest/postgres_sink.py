@@ -13,21 +13,17 @@ from datetime import UTC, date
 from typing import Any
 
 import psycopg
-from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import sql
 
 from orchestration.ingest.batch import Batch, DeadLetter, Headers
 from orchestration.ingest.contracts import ensure_day_partition
+from orchestration.ingest.copy_format import CopyStream
 from orchestration.ingest.ledger import LedgerRow, advance, write_rows
 from orchestration.ingest.offsets import PartitionId
 from orchestration.ingest.pii import DeadLetterSeal, PiiVault, has_personal_fields
 from orchestration.ingest.topics import dead_letter_topic
 
-
-def copy_stream(batch: Batch) -> bytes:
-    """The rows of a batch in Postgres' binary COPY format."""
-    encoder = ArrowToPostgresBinaryEncoder(batch.rows.schema)
-    return b"".join([encoder.write_header(), encoder.write_batch(batch.rows), encoder.finish()])
+COPY_BYTES = 256 * 1024  # handed over at a time, so that the client library's buffer stays in the cache
 
 
 class PostgresSink:
@@ -48,7 +44,7 @@ class PostgresSink:
         self._run_id = run_id
         self._partitions: set[tuple[str, date]] = set()
 
-    def commit(self, batches: Sequence[tuple[Batch, bytes]]) -> None:
+    def commit(self, batches: Sequence[tuple[Batch, CopyStream]]) -> None:
         """Write batches with their COPY streams, all or none.
 
         Raises:
@@ -62,7 +58,7 @@ class PostgresSink:
                 ensure_day_partition(self._connection, table, day)
             for batch, stream in batches:
                 if batch.counts.landed:
-                    self._copy(batch, stream)
+                    copy_rows(self._connection, batch, stream)
                 self._vault.store(self._connection, batch.subjects)
                 write_watermarks(self._connection, batch)
                 write_dead_letters(self._connection, batch)
@@ -77,18 +73,16 @@ class PostgresSink:
         for batch, _ in batches:
             self._vault.mark_stored(batch.subjects)
 
-    def _copy(self, batch: Batch, stream: bytes) -> None:
-        copy_rows(self._connection, batch, stream)
 
-
-def copy_rows(connection: psycopg.Connection[Any], batch: Batch, stream: bytes) -> None:
+def copy_rows(connection: psycopg.Connection[Any], batch: Batch, stream: CopyStream) -> None:
     """COPY a batch's rows into its raw table, by column name: a table's later columns stand last."""
     statement = sql.SQL("copy {} ({}) from stdin (format binary)").format(
         sql.Identifier("raw", batch.contract.table),
-        sql.SQL(", ").join(map(sql.Identifier, batch.rows.schema.names)),
+        sql.SQL(", ").join(map(sql.Identifier, stream.columns)),
     )
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(stream)
+        for start in range(0, len(stream.data), COPY_BYTES):
+            copy.write(stream.data[start : start + COPY_BYTES])
 
 
 def write_watermarks(connection: psycopg.Connection[Any], batch: Batch) -> None:
