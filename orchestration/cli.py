@@ -15,9 +15,12 @@ COMMAND_MODULES = (
     "orchestration.commands.sources",
     "orchestration.commands.intake",
     "orchestration.commands.landing",
+    "orchestration.commands.care",
     "orchestration.commands.warehouse",
     "orchestration.commands.models",
+    "orchestration.commands.promotions",
     "orchestration.commands.knowledge",
+    "orchestration.commands.signals",
     "orchestration.commands.demo",
 )
 

@@ -122,7 +122,9 @@ def _machine(history: PlantHistory, equipment_id: str) -> _Machine | None:
     events = history.events.filter(pl.col("equipment_id") == equipment_id)
     errors = np.sort(_hours(events.filter(pl.col("event_type") == "error")["event_at"]))
     failures = np.unique(_hours(events.filter(pl.col("event_type") == "failure")["event_at"]))
-    recent = np.searchsorted(errors, hours, "right") - np.searchsorted(errors, hours - ERROR_WINDOW_H, "right")
+    recent = np.searchsorted(errors, hours, "right") - np.searchsorted(
+        errors, hours - ERROR_WINDOW_H, "right"
+    )
     values = rows.select(f"{metric}_mean" for metric in METRICS).to_numpy()
     judged = failures[(failures > hours[WARM_UP_ROWS]) & (failures <= hours[-1])]
     return _Machine(hours, day_shifts(values), recent > 0, judged)

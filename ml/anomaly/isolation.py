@@ -46,9 +46,7 @@ class Isolation:
         from sklearn.ensemble import IsolationForest
 
         forest = IsolationForest(n_estimators=self.trees, random_state=self.seed, n_jobs=1).fit(values)
-        return replace(
-            self, _forest=forest, _centre=np.median(values, axis=0), _spread=spread_of(values)
-        )
+        return replace(self, _forest=forest, _centre=np.median(values, axis=0), _spread=spread_of(values))
 
     def score(self, values: Values) -> Values:
         """See `Detector.score`."""

@@ -38,7 +38,9 @@ class FileScore:
     false_positives: int
 
 
-def score_file(instants: Sequence[datetime], windows: Sequence[Window], alarms: NDArray[np.bool_]) -> FileScore:
+def score_file(
+    instants: Sequence[datetime], windows: Sequence[Window], alarms: NDArray[np.bool_]
+) -> FileScore:
     """Score the alarms of one file.
 
     Args:

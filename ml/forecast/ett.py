@@ -101,8 +101,7 @@ def to_json(scores: Mapping[str, SeriesScore]) -> dict[str, Any]:
 def _judge(series: Series, horizon: int, prophet_origins: int) -> SeriesScore:
     per_day = round(DAY / series.step)
     fit_end, choose_end, judge_end = (
-        days * per_day
-        for days in (FIT_DAYS, FIT_DAYS + CHOOSE_DAYS, FIT_DAYS + CHOOSE_DAYS + JUDGE_DAYS)
+        days * per_day for days in (FIT_DAYS, FIT_DAYS + CHOOSE_DAYS, FIT_DAYS + CHOOSE_DAYS + JUDGE_DAYS)
     )
     past = series.values[:fit_end]
     scaled = Series(
@@ -110,9 +109,7 @@ def _judge(series: Series, horizon: int, prophet_origins: int) -> SeriesScore:
     ).until(judge_end)
     choosing = np.arange(fit_end, choose_end - horizon + 1)
     wrong: dict[str, Values] = {}
-    candidates = {
-        candidate.name: candidate for candidate in candidates_for(fit_end, scaled.day, scaled.week)
-    }
+    candidates = {candidate.name: candidate for candidate in candidates_for(fit_end, scaled.day, scaled.week)}
     for name, candidate in candidates.items():
         ahead = candidate.fit(scaled.values[:fit_end], horizon).forecast(scaled.values, choosing, horizon)
         wrong[name] = errors(scaled, choosing, ahead)
@@ -123,9 +120,7 @@ def _judge(series: Series, horizon: int, prophet_origins: int) -> SeriesScore:
     if prophet_origins:
         few = np.linspace(0, len(choosing) - 1, prophet_origins).astype(np.int64)
         prophet = ProphetCandidate(series.start, series.step)
-        of_prophet = errors(
-            scaled, choosing[few], prophet.forecast(scaled.values, choosing[few], horizon)
-        )
+        of_prophet = errors(scaled, choosing[few], prophet.forecast(scaled.values, choosing[few], horizon))
         beside = {
             winner.name: float(np.nanmean(np.abs(earlier[few]))),
             prophet.name: float(np.nanmean(np.abs(of_prophet))),
@@ -139,9 +134,9 @@ def _judge(series: Series, horizon: int, prophet_origins: int) -> SeriesScore:
         winner.fit(scaled.values[:choose_end], horizon).forecast(scaled.values, judging, horizon),
     )
     naive = errors(scaled, judging, SeasonalNaive(1).forecast(scaled.values, judging, horizon))
-    widths = running_half_widths(
-        np.concatenate([earlier, found]), spacing=1, memory=MEMORY_DAYS * per_day
-    )[-len(found) :]
+    widths = running_half_widths(np.concatenate([earlier, found]), spacing=1, memory=MEMORY_DAYS * per_day)[
+        -len(found) :
+    ]
     return SeriesScore(
         candidate=winner.name,
         mse=float(np.nanmean(found**2)),

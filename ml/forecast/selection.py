@@ -160,7 +160,9 @@ def _judge(
         origins=len(origins),
         mae=float(np.nanmean(np.abs(wrong))),
         mse=float(np.nanmean(wrong**2)),
-        mape_percent=float(100.0 * np.mean(np.abs(wrong[runs] / truth[runs]))) if runs.any() else float("nan"),
+        mape_percent=float(100.0 * np.mean(np.abs(wrong[runs] / truth[runs])))
+        if runs.any()
+        else float("nan"),
         running_percent=float(100.0 * runs.sum() / is_seen.sum()),
         mase=float(np.nanmean(np.abs(wrong))) / usual if usual > 0 else float("nan"),
         coverage_percent=float(

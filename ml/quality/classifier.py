@@ -1,4 +1,4 @@
-"""A multi-class gradient-boosted classifier, the same for the plant's quality classes and any fault classes."""
+"""A gradient-boosted classifier over several classes: the plant's quality classes, or any fault classes."""
 
 # XGBoost leaves most of its signatures untyped.
 # pyright: reportUnknownMemberType=false

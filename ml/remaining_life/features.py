@@ -55,9 +55,7 @@ class Conditions:
         levels = np.stack([fleet.sensors[labels == label].mean(axis=0) for label in range(count)])
         spreads = np.stack([fleet.sensors[labels == label].std(axis=0) for label in range(count)])
         moves = spreads > 1e-6 * (1.0 + np.abs(levels))
-        return cls(
-            clusters, centre, spread, levels, np.where(moves, spreads, 1.0), moves.mean(axis=0) > 0.5
-        )
+        return cls(clusters, centre, spread, levels, np.where(moves, spreads, 1.0), moves.mean(axis=0) > 0.5)
 
     def standardised(self, fleet: Fleet) -> Values:
         """Sensors in deviations of their condition: shape (rows, kept sensors)."""
@@ -80,9 +78,7 @@ def features(fleet: Fleet, conditions: Conditions) -> NDArray[np.float32]:
 
 
 def _of_unit(values: Values, cycle: Values) -> Values:
-    columns = [cycle[:, None], values]
-    for rows in MEANS:
-        columns.append(_trailing(values, rows)[0])
+    columns = [cycle[:, None], values, *(_trailing(values, rows)[0] for rows in MEANS)]
     for rows in TRENDS:
         _, deviation, slope = _trailing(values, rows)
         columns += [deviation, slope]
