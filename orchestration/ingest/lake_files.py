@@ -10,7 +10,7 @@ has ended.
 
 import os
 import uuid
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,15 @@ class LakeFiles:
         self._filesystem: fs.FileSystem = filesystem
         self._data = f"{root}/{DATA_DIR}"
 
-    def new_path(self, day: date) -> str:
-        """Path of a file that does not exist yet, for rows landed on a day."""
+    def new_path(self, day: date, prefix: str = PREFIX) -> str:
+        """Path of a file that does not exist yet, for rows landed on a day.
+
+        Only files of the lander's own prefix are its orphans; upkeep names its files otherwise.
+        """
         folder = f"{self._data}/landed_on={day.isoformat()}"
         if self._is_local:
             self._filesystem.create_dir(folder, recursive=True)
-        return f"{folder}/{PREFIX}{uuid.uuid4().hex}{SUFFIX}"
+        return f"{folder}/{prefix}{uuid.uuid4().hex}{SUFFIX}"
 
     def open(self, path: str) -> Any:
         """Stream that the file is written to."""
@@ -84,9 +87,33 @@ class LakeFiles:
             self._filesystem.delete_file(path)
         return orphans
 
-    def _first_uncertain_day(self) -> date:
-        from datetime import UTC, datetime
+    def remove_unnamed(self, prefix: str, before: datetime | None = None) -> list[str]:
+        """Delete files of a prefix that no kept snapshot names; return their paths.
 
+        Args:
+            prefix: Whose files. Without `before` nobody else may be writing files of this prefix.
+            before: Only files that were written before this instant: what a lander writes now has no
+                snapshot yet.
+        """
+        listed = self._filesystem.get_file_info(
+            fs.FileSelector(self._data, recursive=True, allow_not_found=True)
+        )
+        own = [
+            info.path
+            for info in listed
+            if info.is_file
+            and Path(info.path).name.startswith(prefix)
+            and (before is None or info.mtime < before)
+        ]
+        if not own:
+            return []
+        named = self._named_files()
+        unnamed = [path for path in own if path.endswith(UNFINISHED) or self.url(path) not in named]
+        for path in unnamed:
+            self._filesystem.delete_file(path)
+        return unnamed
+
+    def _first_uncertain_day(self) -> date:
         snapshot = self._table.current_snapshot()
         if snapshot is None:
             return date.min

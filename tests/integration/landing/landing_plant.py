@@ -113,6 +113,12 @@ class Plant:
         table = Lake(self.services.lake_url, self.services.catalog_uri).existing_table(self.contract(base))
         return [] if table is None else table.scan().to_arrow().to_pylist()
 
+    def lake_dir(self, base: str = SENSORS) -> Path:
+        """Folder of a lake table."""
+        table = Lake(self.services.lake_url, self.services.catalog_uri).existing_table(self.contract(base))
+        assert table is not None
+        return Path(table.location().removeprefix("file://"))
+
     def dead_letters(self) -> dict[int, str]:
         """Error class by offset."""
         return dict(self.query("select kafka_offset, error_class from ops.dead_letters"))

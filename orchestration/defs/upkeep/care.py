@@ -1,0 +1,56 @@
+"""Nightly care: files and snapshots of the lake, and refused messages whose time has passed.
+
+Add an op here when something else must be kept small. Avoid deciding what may go: `ingest` does.
+"""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from orchestration.defs.landing.services import landing_services
+from orchestration.resources.kafka import KafkaResource
+from orchestration.resources.lake import LakeResource
+from orchestration.resources.postgres import PostgresResource
+
+DEAD_LETTERS_KEPT = timedelta(days=90)
+
+
+@dg.op(description="Few and sorted files per day; snapshots older than a week go.")
+def keep_up_lake(
+    context: dg.OpExecutionContext, postgres: PostgresResource, kafka: KafkaResource, lake: LakeResource
+) -> None:
+    """One row of metadata per table."""
+    from orchestration.ingest.contracts import load_contracts
+    from orchestration.ingest.lake_upkeep import keep_up
+
+    done = keep_up(landing_services(postgres, kafka, lake), load_contracts())
+    said = {
+        item.table: f"{item.files_before} → {item.files_after} files, {item.expired} snapshots"
+        for item in done
+    }
+    context.add_output_metadata(dict(said))
+
+
+@dg.op(description="Bytes of refused messages older than 90 days go, unless a legal hold keeps them.")
+def expire_dead_letters(context: dg.OpExecutionContext, postgres: PostgresResource) -> None:
+    """The rows stay: the ledger counts them."""
+    from orchestration.ingest import retention
+
+    with postgres.connect() as connection:
+        expiry = retention.expire_dead_letters(connection, DEAD_LETTERS_KEPT, is_dry_run=False)
+    context.add_output_metadata({"due": expiry.count, "legal_holds": len(expiry.held)})
+
+
+@dg.job(description="Care of what landing keeps.", executor_def=dg.in_process_executor)
+def care() -> None:
+    """Set off nightly, or by hand."""
+    keep_up_lake()
+    expire_dead_letters()
+
+
+nightly_care = dg.ScheduleDefinition(
+    name="nightly_care",
+    job=care,
+    cron_schedule="20 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)

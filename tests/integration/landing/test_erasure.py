@@ -1,0 +1,101 @@
+"""Erasing a person leaves counts and hashes, and nothing that can be read."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from landing_plant import MAINTENANCE, STARTED_AT, Plant
+
+from orchestration.ingest.erasure import UnknownSubjectError, erase
+from orchestration.ingest.pii import original_of
+from orchestration.ingest.retention import expire_dead_letters, holds, place_hold, release_hold
+
+pytestmark = pytest.mark.integration
+
+
+def event(number: int, technician: str, **changes: Any) -> dict[str, Any]:
+    """One maintenance event by a technician."""
+    return {
+        "tenant_id": "demo-plant",
+        "equipment_id": "CNC-A-101",
+        "event_at": STARTED_AT + timedelta(hours=number),
+        "event_type": "maintenance",
+        "technician_id": technician,
+        **changes,
+    }
+
+
+def land(plant: Plant, *events: dict[str, Any]) -> None:
+    """Send events and land them."""
+    plant.produce(MAINTENANCE, [plant.datum(MAINTENANCE, item) for item in events])
+    plant.land(MAINTENANCE)
+
+
+def test_an_erased_person_is_in_no_table_no_lake_and_no_dead_letter(plant: Plant) -> None:
+    """Forbids an erasure that forgets a copy, takes a namesake along, or breaks the ledger."""
+    refused_at = datetime(1970, 1, 1, tzinfo=UTC)
+    land(
+        plant,
+        event(0, "T-17"),
+        event(1, "T-170"),
+        event(2, "T-17", event_at=refused_at),
+        event(3, "T-170", event_at=refused_at),
+    )
+    tokens = plant.query("select technician_id from raw.maintenance_events order by event_at")
+    before = plant.check(MAINTENANCE).counts
+
+    erasure = erase(
+        plant.services, plant.contracts, "demo-plant", "T-17", "the works council", "left the plant"
+    )
+
+    assert erasure.had_key
+    assert erasure.is_complete, erasure.findings
+    assert erasure.dead_letters == 1
+    assert erasure.searched > 20
+    assert erasure.token == tokens[0][0]
+    assert plant.query("select technician_id from raw.maintenance_events order by event_at") == tokens
+    with psycopg.connect(plant.services.database_url) as connection:
+        assert original_of(connection, "demo-plant", tokens[0][0], "technician_id") is None
+        assert original_of(connection, "demo-plant", tokens[1][0], "technician_id") == "T-170"
+    balance = plant.check(MAINTENANCE)
+    assert balance.is_balanced, balance.faults
+    assert balance.counts == before
+
+
+def test_the_search_finds_what_an_erasure_can_not_reach(plant: Plant) -> None:
+    """Forbids a proof that never fails: a copy in a text field must be found and named."""
+    land(plant, event(0, "T-17", description="called T-17 at night"))
+
+    erasure = erase(
+        plant.services, plant.contracts, "demo-plant", "T-17", "the works council", "left the plant"
+    )
+
+    places = {finding.place for finding in erasure.findings}
+    assert places == {"raw.maintenance_events.description", "lake maintenance_events"}
+    assert not erasure.is_complete
+
+
+def test_a_token_or_an_unknown_tenant_is_refused(plant: Plant) -> None:
+    """Forbids an erasure that reports success without having known whom to look for."""
+    for tenant, value in (("nobody", "T-17"), ("demo-plant", "pii_" + "0" * 32)):
+        with pytest.raises(UnknownSubjectError):
+            erase(plant.services, plant.contracts, tenant, value, "somebody", "no reason")
+
+
+def test_old_dead_letters_lose_their_bytes_and_a_hold_keeps_them(plant: Plant) -> None:
+    """Forbids an expiry that changes counts, works in a dry run, or ignores a legal hold."""
+    plant.produce(MAINTENANCE, [b"hello"])
+    plant.land(MAINTENANCE)
+    connection = psycopg.connect(plant.services.database_url, autocommit=True)
+    with connection:
+        hold = place_hold(connection, "lawsuit 7", "legal")
+        assert expire_dead_letters(connection, timedelta(0), is_dry_run=False).held == holds(connection)
+        assert release_hold(connection, hold)
+        assert expire_dead_letters(connection, timedelta(days=1), is_dry_run=False).count == 0
+        assert expire_dead_letters(connection, timedelta(0), is_dry_run=True).count == 1
+        kept = plant.query("select payload = 'hello'::bytea or expired_at is null from ops.dead_letters")
+        assert kept == [(True,)]
+        assert expire_dead_letters(connection, timedelta(0), is_dry_run=False).count == 1
+    assert plant.query("select expired_at is not null from ops.dead_letters") == [(True,)]
+    assert plant.check(MAINTENANCE).is_balanced
