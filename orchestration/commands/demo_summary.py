@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ml.registry.promotions import Serving, serving
 from orchestration.commands import facts, landing
 from orchestration.environment import Environment
 from orchestration.figures import BUILD_DIR, Figure, write_figures
@@ -45,7 +46,7 @@ def show(
     with psycopg.connect(environment.database_url) as connection:
         rows = facts.rows_per_layer(connection)
         health_rows = facts.health_rows(connection, tenant_id)
-        champions = [c for c in facts.champions(connection) if c.tenant_id == tenant_id]
+        champions = [row for row in serving(connection) if row.tenant_id == tenant_id]
         risks = facts.machines_at_risk(connection, tenant_id)
         answers = facts.latest_answers(connection, tenant_id)
     balance = landing.ledger_report(environment)
@@ -72,7 +73,7 @@ def _print_rows(console: Console, rows: dict[str, dict[str, int]]) -> None:
     console.print(table)
 
 
-def _print_models(console: Console, champions: Sequence[facts.Champion]) -> None:
+def _print_models(console: Console, champions: Sequence[Serving]) -> None:
     table = Table("model", "measure", "model's", "an error in the last 24 h", "always alarm", "none")
     table.title, table.title_justify = "Models that serve, beside the naive rules", "left"
     for champion in champions:
@@ -143,7 +144,7 @@ def _figures(
     rows: dict[str, dict[str, int]],
     health_rows: int,
     is_balanced: bool,
-    champions: Sequence[facts.Champion],
+    champions: Sequence[Serving],
     answers: Sequence[facts.StoredAnswer],
     seconds: float,
 ) -> list[Figure]:

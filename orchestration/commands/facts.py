@@ -15,18 +15,6 @@ LAYERS = ("raw", "intermediate", "marts", "ml", "rag")
 
 
 @dataclass(frozen=True)
-class Champion:
-    """The model version that serves, and the figures that it was promoted on."""
-
-    model_name: str
-    model_version: str
-    tenant_id: str
-    served_from: Any
-    reason: str
-    metrics: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class MachineAtRisk:
     """One machine's latest prediction for one horizon."""
 
@@ -86,19 +74,6 @@ def health_rows(connection: psycopg.Connection, tenant_id: str) -> int:
         "select count(*) from marts.mart_equipment_health where tenant_id = %s", (tenant_id,)
     ).fetchone()
     return int(row[0]) if row else 0
-
-
-def champions(connection: psycopg.Connection) -> list[Champion]:
-    """The versions that serve now, by model and tenant."""
-    with connection.cursor(row_factory=class_row(Champion)) as cursor:
-        return cursor.execute(
-            """
-            select model_name, model_version, tenant_id, served_from, reason, metrics
-            from ml.promotions
-            where decision in ('promoted', 'rolled_back') and served_from is not null and served_to is null
-            order by model_name, tenant_id
-            """
-        ).fetchall()
 
 
 def machines_at_risk(

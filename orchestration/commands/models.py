@@ -1,4 +1,4 @@
-"""Verbs of the models: `models`, `train`, `predict`, `eval azure-pdm`.
+"""Verbs of the models: `models`, `models export`, `train`, `predict`, `eval azure-pdm`.
 
 Add a verb here when a person wants to do to models what Dagster does by itself. Avoid logic: it belongs
 to `ml`.
@@ -33,17 +33,22 @@ console = Console()
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the `opsgraph` command."""
-    app.command("models")(models)
+    shown = typer.Typer(invoke_without_command=True, help="What serves; `models export` writes its files.")
+    shown.callback()(models)
+    shown.command("export")(export)
+    app.add_typer(shown, name="models")
     app.command("train")(train)
     app.command("predict")(predict)
     evaluations.command("azure-pdm")(eval_azure_pdm)
 
 
-def models(as_json: AsJson = False) -> None:
+def models(context: typer.Context, as_json: AsJson = False) -> None:
     """Show which model version serves whom, since when, and the figures that it was promoted on.
 
     Example: `opsgraph models --json`
     """
+    if context.invoked_subcommand is not None:
+        return
     import psycopg
 
     from ml.registry.promotions import serving
@@ -64,6 +69,33 @@ def models(as_json: AsJson = False) -> None:
     console.print(table if found else "Nothing serves yet: train with `opsgraph train`.")
 
 
+def export(
+    model: Annotated[str, typer.Argument(help="Registered model, for example `failure-24h`.")],
+    folder: Annotated[Path, typer.Argument(help="Where `model.json` and its two files are written.")],
+    tenant: Annotated[str, typer.Option("--tenant", help="Whose champion.")],
+) -> None:
+    """Write a champion as the plain folder that the stand-alone inference service reads.
+
+    Example: `opsgraph models export failure-24h build/models --tenant demo-plant`
+    """
+    from ml.registry.client import ModelRegistry, NoChampionError
+    from ml.training.artefacts import write_artefacts
+
+    registry = ModelRegistry(Environment().mlflow_tracking_uri)
+    try:
+        served = registry.load_champion(model, tenant)
+    except NoChampionError as error:
+        _fail(str(error))
+    written = write_artefacts(served.model, registry.usual(served.version), folder)
+    console.print(
+        f"{model} version {served.version.version} of {tenant} is in {folder}. Serve it with\n"
+        f"  MODEL_PATH={written.model} BASELINE_PATH={written.baseline} "
+        f"EXPECTATIONS_PATH={written.expectations} uvicorn --factory ml.serving.app:create_app",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
 def train(tenant: Tenant = None, as_of: AsOf = None) -> None:
     """Train every horizon, register challengers, and promote those that pass the gate and win.
 
@@ -75,6 +107,7 @@ def train(tenant: Tenant = None, as_of: AsOf = None) -> None:
     from ml.models.horizons import HORIZONS
     from ml.registry.client import ModelRegistry
     from ml.registry.decide import decide_pending
+    from ml.registry.rules import PromotionRule
     from ml.training.pipeline import train_tenant
 
     environment = Environment()
@@ -88,8 +121,9 @@ def train(tenant: Tenant = None, as_of: AsOf = None) -> None:
                 )
     except WarehouseNotBuiltError as error:
         _fail(str(error))
+    rule = PromotionRule(mode=environment.promotion_mode)
     with psycopg.connect(environment.database_url) as connection:
-        for decision in decide_pending(connection, registry, chosen, HORIZONS):
+        for decision in decide_pending(connection, registry, chosen, HORIZONS, rule):
             console.print(
                 f"{decision.model_name} {decision.model_version} ({decision.tenant_id}): "
                 f"[bold]{decision.decision}[/], {decision.reason}"

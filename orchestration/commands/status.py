@@ -28,7 +28,12 @@ def rows_per_layer(environment: Environment) -> dict[str, dict[str, int]]:
 
 def champions(environment: Environment) -> list[dict[str, Any]]:
     """The model versions that serve."""
-    return [dataclasses.asdict(champion) for champion in _ask(environment, "champions")]
+    import psycopg
+
+    from ml.registry.promotions import serving
+
+    with psycopg.connect(environment.database_url, connect_timeout=3) as connection:
+        return [dataclasses.asdict(row) for row in serving(connection)]
 
 
 def index_builds(environment: Environment) -> list[dict[str, Any]]:

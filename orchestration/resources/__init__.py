@@ -25,7 +25,7 @@ def build_resources(environment: Environment | None = None) -> dict[str, Any]:
         "postgres": PostgresResource(url=env.database_url),
         "kafka": KafkaResource(bootstrap_servers=env.kafka_bootstrap_servers),
         "lake": LakeResource(url=env.lake_url, catalog_uri=env.lake_catalog_uri),
-        "mlflow": MlflowResource(tracking_uri=env.mlflow_tracking_uri),
+        "mlflow": MlflowResource(tracking_uri=env.mlflow_tracking_uri, promotion_mode=env.promotion_mode),
         "vector_store": VectorStoreResource(
             index_dir=str(env.index_dir), qdrant_url=env.qdrant_url, api_url=env.api_url
         ),

@@ -22,12 +22,13 @@ def promotions(
     """Which version serves whom, since when and why: `ml.promotions`. Grain: one row per decision."""
     from ml.datasets.warehouse import tenants
     from ml.registry.decide import decide_pending
-    from ml.registry.promotions import serving
+    from ml.registry.promotions import history, serving
 
     registry = mlflow.registry()
     with postgres.connect() as connection:
-        decisions = decide_pending(connection, registry, tenants(postgres.url), HORIZONS)
-        return promotion_result(decisions, serving(connection))
+        rule = mlflow.promotion_rule()
+        decisions = decide_pending(connection, registry, tenants(postgres.url), HORIZONS, rule)
+        return promotion_result(decisions, serving(connection), history(connection, limit=20))
 
 
 @dg.asset(

@@ -7,13 +7,15 @@ import dagster as dg
 
 if TYPE_CHECKING:
     from ml.predictions.run import PredictionOutcome
-    from ml.registry.promotions import Decision, Serving
+    from ml.registry.promotions import Decision, LedgerRow, Serving
 
 MOST_SHOWN = 10
 
 
-def promotion_result(decisions: Sequence["Decision"], serving: Sequence["Serving"]) -> dg.MaterializeResult:
-    """Decisions of this run and what serves after it."""
+def promotion_result(
+    decisions: Sequence["Decision"], serving: Sequence["Serving"], ledger: Sequence["LedgerRow"]
+) -> dg.MaterializeResult:
+    """Decisions of this run, what serves after it, and the last rows of the ledger."""
     decided = "\n".join(
         f"- {found.model_name} {found.model_version} ({found.tenant_id}): "
         f"**{found.decision}**, {found.reason}"
@@ -25,8 +27,16 @@ def promotion_result(decisions: Sequence["Decision"], serving: Sequence["Serving
         for found in serving
     )
     table = f"| model | tenant | version | since |\n|---|---|---|---|\n{rows}"
+    past = "\n".join(
+        f"| {row.decided_at:%Y-%m-%d %H:%M} | {row.model_name} | {row.tenant_id} | {row.model_version} "
+        f"| {row.decision} | {row.decided_by} | {row.reason} |"
+        for row in ledger
+    )
+    columns = "| decided | model | tenant | version | decision | by | why |\n|---|---|---|---|---|---|---|"
     return dg.MaterializeResult(
         metadata={
+            "ledger": dg.MetadataValue.md(f"{columns}\n{past}"),
+            "waiting for a person": sum(found.decision == "waiting" for found in decisions),
             "decisions": dg.MetadataValue.md(decided or "no challenger was waiting"),
             "serving": dg.MetadataValue.md(table),
             "promoted": sum(found.decision == "promoted" for found in decisions),
