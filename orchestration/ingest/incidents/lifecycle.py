@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestration.ingest.incidents import store
+from orchestration.ingest.incidents import signal_store, store
 from orchestration.ingest.incidents.grouping import Grouped, Step, group, resolve_quiet
 from orchestration.ingest.incidents.model import Family, Incident, IncidentState
 from orchestration.ingest.incidents.pauses import DEFAULT_RULES, Rules
@@ -47,8 +47,8 @@ def group_signals(
         rules: Times of grouping.
     """
     store.lock(connection)
-    by_tenant: defaultdict[str, list[store.StoredSignal]] = defaultdict(list)
-    pending = store.signals_to_group(connection, since, until)
+    by_tenant: defaultdict[str, list[signal_store.StoredSignal]] = defaultdict(list)
+    pending = signal_store.signals_to_group(connection, since, until)
     for item in pending:
         by_tenant[item.signal.tenant_id].append(item)
     steps: list[tuple[Step, str]] = []
@@ -58,7 +58,9 @@ def group_signals(
         topology = store.known_topology(connection, tenant_id)
         grouped = group([item.signal for item in items], known, topology, rules)
         steps += _keep(connection, grouped)
-        store.assign(connection, [(items[place].signal_id, name) for place, name in grouped.members.items()])
+        signal_store.assign(
+            connection, [(items[place].signal_id, name) for place, name in grouped.members.items()]
+        )
     return Advance(len(pending), tuple(steps))
 
 
@@ -102,7 +104,7 @@ def _keep(connection: store.Connection, grouped: Grouped) -> list[tuple[Step, st
                 connection, item, change.step.value, change.at, detail=_detail(change.incident)
             )
         if item.state is IncidentState.MERGED and item.merged_into:
-            store.move_signals(connection, item.tenant_id, item.fingerprint, item.merged_into)
+            signal_store.move_signals(connection, item.tenant_id, item.fingerprint, item.merged_into)
     return [(change.step, change.incident.fingerprint) for change in grouped.changes]
 
 

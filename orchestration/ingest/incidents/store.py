@@ -1,11 +1,11 @@
-"""Incidents and signals as rows of Postgres.
+"""Incidents as rows of Postgres.
 
 Add a column here and in the migration when an incident learns something new. Avoid decisions: grouping and
 lifecycle make them.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from orchestration.ingest.incidents.model import Affected, Incident, IncidentState, Severity
 from orchestration.ingest.incidents.silences import QuietPeriod
 from orchestration.ingest.incidents.topology import Topology, topology_of
-from orchestration.ingest.signals import Signal, SignalKind
+from orchestration.ingest.signals import SignalKind
 
 Connection = psycopg.Connection[Any]
 GROUPING_LOCK = 7_242_009
@@ -27,21 +27,6 @@ SIGNALS_PER_ROUND = 2_000
 
 class UnknownIncidentError(LookupError):
     """No incident of the tenant has this fingerprint, or several begin with it."""
-
-
-@dataclass(frozen=True)
-class StoredSignal:
-    """A signal with its row and the time at which it was committed.
-
-    Attributes:
-        signal_id: Row of `ops.signals`.
-        signal: The finding.
-        written_at: When the row was written, by the database's clock.
-    """
-
-    signal_id: int
-    signal: Signal
-    written_at: datetime
 
 
 @dataclass(frozen=True)
@@ -57,58 +42,6 @@ class TimelineEvent:
 def lock(connection: Connection) -> None:
     """Wait for the turn to change incidents; given back with the transaction."""
     connection.execute("select pg_advisory_xact_lock(%s)", (GROUPING_LOCK,))
-
-
-def signals_to_group(
-    connection: Connection, since: datetime | None = None, until: datetime | None = None
-) -> list[StoredSignal]:
-    """Signals that belong to no incident yet, oldest first, at most 2,000.
-
-    Args:
-        connection: Open connection.
-        since: Leave out what was known before.
-        until: Leave out what was known at or after this.
-    """
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
-            """
-            select * from ops.signals where fingerprint is null
-                and known_at >= coalesce(%s, '-infinity') and known_at < coalesce(%s, 'infinity')
-            order by known_at, signal_id limit %s
-            """,
-            (since, until, SIGNALS_PER_ROUND),
-        ).fetchall()
-    return [_stored(row) for row in rows]
-
-
-def signals_of(connection: Connection, tenant_id: str, fingerprint: str, limit: int = 500) -> list[Signal]:
-    """Signals of one incident, in the order in which they were known."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
-            """
-            select * from ops.signals where tenant_id = %s and fingerprint = %s
-            order by known_at, signal_id limit %s
-            """,
-            (tenant_id, fingerprint, limit),
-        ).fetchall()
-    return [_stored(row).signal for row in rows]
-
-
-def assign(connection: Connection, members: Iterable[tuple[int, str]]) -> None:
-    """Write which incident each signal belongs to."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "update ops.signals set fingerprint = %s where signal_id = %s",
-            [(fingerprint, signal_id) for signal_id, fingerprint in members],
-        )
-
-
-def move_signals(connection: Connection, tenant_id: str, merged: str, into: str) -> None:
-    """Give the signals of a merged incident to the one that took it over."""
-    connection.execute(
-        "update ops.signals set fingerprint = %s where tenant_id = %s and fingerprint = %s",
-        (into, tenant_id, merged),
-    )
 
 
 def recent_incidents(connection: Connection, tenant_id: str, at: datetime) -> list[Incident]:
@@ -226,6 +159,76 @@ def save_incident(connection: Connection, item: Incident) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What was concluded about an incident, as JSON values.
+
+    Attributes:
+        suspects: Ranked subjects with reasons.
+        causes: Ranked changes before it.
+        plan: What to do; None before it was looked for.
+    """
+
+    suspects: list[dict[str, Any]]
+    causes: list[dict[str, Any]]
+    plan: dict[str, Any] | None
+
+
+def findings_of(connection: Connection, item: Incident) -> Findings:
+    """What was concluded about an incident so far."""
+    row = connection.execute(
+        "select suspects, causes, plan from ops.incidents where tenant_id = %s and fingerprint = %s",
+        (item.tenant_id, item.fingerprint),
+    ).fetchone()
+    return Findings(*row) if row else Findings([], [], None)
+
+
+def save_findings(connection: Connection, item: Incident, findings: Findings) -> None:
+    """Keep what was concluded, and that the incident's present revision was told."""
+    connection.execute(
+        """
+        update ops.incidents
+        set suspects = %s, causes = %s, plan = %s, alerted_revision = %s
+        where tenant_id = %s and fingerprint = %s
+        """,
+        (
+            json.dumps(findings.suspects, default=str),
+            json.dumps(findings.causes, default=str),
+            json.dumps(findings.plan, default=str) if findings.plan else None,
+            item.revision,
+            item.tenant_id,
+            item.fingerprint,
+        ),
+    )
+
+
+def due_for_alert(connection: Connection, limit: int = 50) -> list[Incident]:
+    """Incidents with a revision that nobody was told of, oldest first; silenced ones wait."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            select * from ops.incidents where revision > alerted_revision and silenced_by is null
+            order by detected_at, fingerprint limit %s
+            """,
+            (limit,),
+        ).fetchall()
+    return [_incident(row) for row in rows]
+
+
+def without_plan(connection: Connection, limit: int = 50) -> list[Incident]:
+    """Active incidents whose search for a runbook did not answer."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            select * from ops.incidents
+            where state in ('open', 'acknowledged') and plan ->> 'status' = 'waiting'
+            order by detected_at limit %s
+            """,
+            (limit,),
+        ).fetchall()
+    return [_incident(row) for row in rows]
+
+
 def record_event(
     connection: Connection,
     item: Incident,
@@ -254,6 +257,19 @@ def timeline(connection: Connection, item: Incident) -> list[TimelineEvent]:
         (item.tenant_id, item.fingerprint),
     ).fetchall()
     return [TimelineEvent(*row) for row in rows]
+
+
+def last_step(connection: Connection, item: Incident) -> str:
+    """The latest step of an incident that was not the telling of it."""
+    row = connection.execute(
+        """
+        select step from ops.incident_events
+        where tenant_id = %s and fingerprint = %s and step not in ('alerted', 'updated', 'feedback')
+        order by event_id desc limit 1
+        """,
+        (item.tenant_id, item.fingerprint),
+    ).fetchone()
+    return str(row[0]) if row else "opened"
 
 
 def known_topology(connection: Connection, tenant_id: str) -> Topology:
@@ -285,21 +301,6 @@ _PLAIN = (
     "last_at", "acknowledged_at", "acknowledged_by", "resolved_at", "merged_into", "silenced_by", "reopened",
     "revision",
 )  # fmt: skip
-
-
-def _stored(row: dict[str, Any]) -> StoredSignal:
-    signal = Signal(
-        tenant_id=row["tenant_id"],
-        kind=SignalKind(row["kind"]),
-        subject=row["subject"],
-        observed_at=row["observed_at"],
-        known_at=row["known_at"],
-        score=row["score"],
-        summary=row["summary"],
-        operations=tuple(row["operations"]),
-        evidence=row["evidence"],
-    )
-    return StoredSignal(row["signal_id"], signal, row["written_at"])
 
 
 def _incident(row: dict[str, Any]) -> Incident:
