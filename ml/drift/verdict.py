@@ -1,0 +1,262 @@
+"""The verdict: what a change is, by ordered rules over measured evidence, before anything is retrained.
+
+First whether a sensor is broken, then whether the machine is run otherwise, then whether the model is
+wrong; a change without harm is recorded. Add evidence in its own module, then a rule here with its
+scenario. Avoid actions: the monitor takes them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from ml.drift.label_evidence import CONCEPT_Z, LabelEvidence, ScoredLabels, daily_scores, weigh_labels
+from ml.drift.shifts import SharedShift, Shift, measure_shared, measure_shifts
+from ml.validation.peer_signs import expect_from_peers, peer_signs
+from ml.validation.readings import Readings, nan_median
+from ml.validation.sensor_faults import Problem, Sign, own_signs
+
+# In reference deviations: a single sensor that far from its own level, with the others at theirs.
+ISOLATED_SIZE, QUIET_SIZE = 3.0, 1.5
+MODE_Z, MODE_SIZE = 3.5, 0.45
+SHIFT_Z, SHIFT_SIZE = 4.0, 0.4
+SCORE_Z, SCORE_SIZE = 4.0, 0.15
+RAMP_GAIN = 1.15
+
+
+class Verdict(StrEnum):
+    """What a change is."""
+
+    NO_DRIFT = "NO_DRIFT"
+    SENSOR_FAULT = "SENSOR_FAULT"
+    OPERATING_MODE = "OPERATING_MODE"
+    BENIGN = "BENIGN"
+    CONCEPT = "CONCEPT"
+    NOT_ENOUGH_LABELS = "NOT_ENOUGH_LABELS"
+
+
+ACTIONS: Mapping[Verdict, str] = {
+    Verdict.NO_DRIFT: "nothing to do",
+    Verdict.SENSOR_FAULT: "quarantine the sensor and open an alert; no retraining",
+    Verdict.OPERATING_MODE: "compare with a reference from the new mode; no retraining",
+    Verdict.BENIGN: "recorded; the model still tells the truth",
+    Verdict.CONCEPT: "train a challenger; it must win on the drifted rows and not lose elsewhere",
+    Verdict.NOT_ENOUGH_LABELS: "wait: too few outcomes are known to tell; asked again when more are mature",
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with what it rests on.
+
+    Attributes:
+        verdict: What the change is.
+        metrics: Sensors that it is about; empty where it is about the whole machine or the model.
+        reason: In one sentence.
+        evidence: Figures by name, plain values.
+    """
+
+    verdict: Verdict
+    metrics: tuple[str, ...]
+    reason: str
+    evidence: Mapping[str, Any]
+
+    @property
+    def action(self) -> str:
+        """What follows from it."""
+        return ACTIONS[self.verdict]
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    readings: Readings
+    signs: list[Sign]
+    shift: Shift
+    shared: SharedShift
+    unexplained: np.ndarray
+    score: Shift | None
+    labels: LabelEvidence | None
+
+
+def judge(readings: Readings, scored: ScoredLabels | None) -> Judgement:
+    """Say what happened between reference and window.
+
+    Args:
+        readings: One machine's sensors; reference first.
+        scored: Matured outcomes with their scores; None where no model scores this machine.
+    """
+    found = _gather(readings, scored)
+    rules = (_broken_sensor, _concept, _mode, _suspected_sensor, _harmless, _waiting)
+    for rule in rules:
+        judgement = rule(found)
+        if judgement is not None:
+            return judgement
+    return _said(found, Verdict.NO_DRIFT, (), "readings, scores and outcomes are as in the reference")
+
+
+def _gather(readings: Readings, scored: ScoredLabels | None) -> _Evidence:
+    daily = readings.daily
+    shift = measure_shifts(daily, readings.reference_days)
+    score = None
+    if scored is not None:
+        score = measure_shifts(daily_scores(scored, len(daily)), readings.reference_days)
+    return _Evidence(
+        readings=readings,
+        signs=sorted([*own_signs(readings), *peer_signs(readings)], key=lambda sign: -sign.strength),
+        shift=shift,
+        shared=measure_shared(daily, readings.reference_days, shift),
+        unexplained=_unexplained(readings),
+        score=score,
+        labels=None if scored is None else weigh_labels(scored),
+    )
+
+
+def _unexplained(readings: Readings) -> np.ndarray:
+    """Shift of each sensor beyond what the other sensors explain, in reference deviations."""
+    expected = expect_from_peers(readings)
+    left = np.where(expected.explained > 0.35, 1.0, 0.0)
+    split = readings.reference_steps
+    # Both in units of the sensor's own deviation; the expected part of the shift comes off.
+    explained = nan_median(expected.values[split:], axis=0) - nan_median(expected.values[:split], axis=0)
+    level = nan_median(readings.centred[split:], axis=0) - nan_median(readings.centred[:split], axis=0)
+    return np.nan_to_num(level) - left * np.nan_to_num(explained)
+
+
+def _broken_sensor(found: _Evidence) -> Judgement | None:
+    broken = [sign for sign in found.signs if sign.strength >= 1.0]
+    if broken:
+        chosen = broken[0]
+        names = tuple(dict.fromkeys(sign.metric for sign in broken if sign.metric))
+        return _said(found, Verdict.SENSOR_FAULT, names, f"{_name(chosen.metric)}: {chosen.words}")
+    size = np.maximum(np.abs(found.shift.size), np.abs(found.shift.late_size))
+    alone = int(np.argmax(size))
+    others = np.delete(size, alone)
+    if len(others) and size[alone] > ISOLATED_SIZE and others.max() < QUIET_SIZE:
+        metric = found.readings.metrics[alone]
+        words = f"{size[alone]:.1f} deviations from its level while the other sensors are at theirs"
+        return _said(found, Verdict.SENSOR_FAULT, (metric,), f"{metric}: {words}")
+    return None
+
+
+def _mode(found: _Evidence) -> Judgement | None:
+    shared, sizes = found.shared, np.abs(found.shift.size)
+    needed = min(3, len(found.readings.metrics))
+    moved = int(((np.abs(found.shift.z) > MODE_Z) & (sizes > MODE_SIZE)).sum())
+    is_joint = abs(shared.z) > MODE_Z and abs(shared.size) > 1.0 and (sizes > MODE_SIZE).sum() >= 2
+    if moved < needed and not is_joint:
+        return None
+    gains = found.shift.ramp_gain[sizes > MODE_SIZE]
+    if len(gains) and float(np.median(gains)) > RAMP_GAIN:
+        return _settled(found, "all sensors drift slowly since before the window, as a season does")
+    return _said(
+        found,
+        Verdict.OPERATING_MODE,
+        (),
+        f"{moved} sensors moved together (first component {shared.z:+.1f} z): the machine is run otherwise",
+    )
+
+
+def _concept(found: _Evidence) -> Judgement | None:
+    labels = found.labels
+    if labels is None or labels.strength < CONCEPT_Z + 0.3 or _suspects(found):
+        return None
+    more = "more" if labels.level_z > 0 else "fewer"
+    words = (
+        f"{more} failures than said (z {labels.level_z:+.1f})"
+        if abs(labels.level_z) >= abs(labels.slope_z)
+        else f"higher scores no longer mean what they did (z of the slope {labels.slope_z:+.1f})"
+    )
+    return _said(found, Verdict.CONCEPT, (), f"{words}, and no sensor explains it")
+
+
+def _suspected_sensor(found: _Evidence) -> Judgement | None:
+    """Wrong predictions with a sensor under suspicion are the sensor's until it is cleared."""
+    suspects = _suspects(found)
+    if not suspects or found.labels is None or found.labels.strength < CONCEPT_Z + 0.3:
+        return None
+    words = f"{', '.join(map(_name, suspects))} looks wrong and so do the predictions"
+    return _said(found, Verdict.SENSOR_FAULT, tuple(name for name in suspects if name), words)
+
+
+def _suspects(found: _Evidence) -> tuple[str, ...]:
+    names = [sign.metric for sign in found.signs if sign.strength >= 0.6]
+    sizes, z = np.maximum(np.abs(found.shift.size), np.abs(found.shift.late_size)), np.abs(found.shift.z)
+    for column in np.argsort(-sizes):
+        others = np.delete(sizes, column)
+        is_alone = len(others) > 0 and float(np.max(others)) < max(0.35 * sizes[column], 0.3)
+        if sizes[column] > 0.5 and z[column] > 3.0 and is_alone:
+            names.append(found.readings.metrics[column])
+    return tuple(dict.fromkeys(names))
+
+
+def _harmless(found: _Evidence) -> Judgement | None:
+    sizes, z = np.abs(found.shift.size), np.abs(found.shift.z)
+    shifted = [
+        metric
+        for metric, one_z, size in zip(found.readings.metrics, z, sizes, strict=True)
+        if one_z > SHIFT_Z and size > SHIFT_SIZE
+    ]
+    score = found.score
+    score_moved = score is not None and abs(score.z[0]) > SCORE_Z and abs(score.size[0]) > SCORE_SIZE
+    if shifted:
+        return _settled(found, f"{', '.join(shifted)} moved a little")
+    if score_moved:
+        return _settled(found, f"the scores moved ({score.z[0]:+.1f} z) while the sensors did not")
+    return None
+
+
+def _settled(found: _Evidence, what: str) -> Judgement:
+    """A change whose harm only outcomes can show: harmless if they are enough and agree."""
+    labels, score = found.labels, found.score
+    matters = score is not None and abs(score.z[0]) > 3.0 and abs(score.size[0]) > SCORE_SIZE
+    if labels is not None and matters and not labels.is_enough:
+        words = f"{what}; {labels.labels} mature outcomes are too few to tell (power {labels.power:.0%})"
+        return _said(found, Verdict.NOT_ENOUGH_LABELS, (), words)
+    return _said(found, Verdict.BENIGN, (), f"{what}; outcomes agree with the predictions")
+
+
+def _waiting(found: _Evidence) -> Judgement | None:
+    labels = found.labels
+    if labels is None or labels.is_enough or labels.strength < 2.4:
+        return None
+    words = f"{labels.labels} mature outcomes hint at a wrong model (z {labels.strength:.1f}) and are too few"
+    return _said(found, Verdict.NOT_ENOUGH_LABELS, (), words)
+
+
+def _said(found: _Evidence, verdict: Verdict, metrics: tuple[str, ...], reason: str) -> Judgement:
+    labels, score = found.labels, found.score
+    evidence: dict[str, Any] = {
+        "reason": reason,
+        "signs": [
+            {"metric": sign.metric, "problem": str(sign.problem), "strength": round(sign.strength, 3)}
+            for sign in found.signs[:5]
+        ],
+        "shift_z": _rounded(found.readings.metrics, found.shift.z),
+        "shift_size": _rounded(found.readings.metrics, found.shift.size),
+        "shared_z": round(found.shared.z, 3),
+        "sensors_moved": found.shared.moved,
+    }
+    if score is not None:
+        evidence["score_z"] = round(float(score.z[0]), 3)
+    if labels is not None:
+        evidence["labels"] = {
+            "mature": labels.labels,
+            "level_z": round(labels.level_z, 3),
+            "slope_z": round(labels.slope_z, 3),
+            "log_odds": round(labels.log_odds, 3),
+            "power": round(labels.power, 3),
+        }
+    return Judgement(verdict, metrics, reason, evidence)
+
+
+def _rounded(names: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
+    return {name: round(float(value), 3) for name, value in zip(names, values, strict=True)}
+
+
+def _name(metric: str) -> str:
+    return metric or "the machine's clock"
+
+
+__all__ = ["ACTIONS", "Judgement", "Problem", "Verdict", "judge"]
