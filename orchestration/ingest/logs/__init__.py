@@ -1,0 +1,1 @@
+"""From log lines to signals: reading lines, mining templates, following traces, judging windows."""
