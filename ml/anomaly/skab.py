@@ -90,8 +90,8 @@ def judge_skab(folder: Path) -> SkabReport:
             by_file[f"{path.parent.name}/{table_name(path)}"] = _judge(frame)
     if not by_file:
         raise TableFormatError(
-            f"{folder} has no experiment: a table with `;` between columns, an `anomaly` column and more than "
-            f"{TRAINING_ROWS} rows."
+            f"{folder} has no experiment: a table with `;` between columns, an `anomaly` column and "
+            f"more than {TRAINING_ROWS} rows."
         )
     counts = np.array([_counts(found) for found in by_file.values()]).sum(axis=0)
     return SkabReport(Confusion(*(int(count) for count in counts)), by_file)

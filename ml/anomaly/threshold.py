@@ -15,7 +15,7 @@ from ml.anomaly.detector import Values
 # by less than 0.005; multiples of the training maximum, which stands on one value of a short period, by 0.03.
 ENERGY_GROWTH = float(np.log(1.75))
 # Share of held-out normal rows above the threshold; the bar for false positives is 5 % of normal time.
-NORMAL_SHARE_ABOVE = 0.01
+NORMAL_SHARE_ABOVE = 0.005
 
 
 def short_training_threshold(normal: Values) -> float:

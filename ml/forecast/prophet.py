@@ -1,5 +1,7 @@
-"""Prophet as one candidate among others. It is fitted anew at each origin, so it is only asked for where a
-second per fit is affordable, and it serves only where it wins.
+"""Prophet as one candidate among others.
+
+It is fitted anew at each origin, so it is only asked for where a second per fit is affordable, and it serves
+only where it wins.
 """
 
 # Prophet has no type information.

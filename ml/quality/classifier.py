@@ -32,9 +32,9 @@ class ClassifierParameters:
         seed: Of row and feature sampling.
     """
 
-    trees: int = 150
+    trees: int = 250
     max_depth: int = 6
-    learning_rate: float = 0.1
+    learning_rate: float = 0.06
     subsample: float = 0.8
     colsample_bytree: float = 0.5
     min_child_weight: float = 1.0

@@ -156,6 +156,11 @@ class ModelRegistry:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
 
+    @property
+    def mlflow(self) -> "MlflowClient":
+        """The client behind this registry, for versions that are no failure models."""
+        return self._client
+
     def register(self, candidate: Candidate) -> RegisteredVersion:
         """Log a run, register its model as a new version and make it the tenant's challenger."""
         from mlflow.exceptions import MlflowException
