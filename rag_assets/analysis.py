@@ -9,6 +9,9 @@ import re
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _LINK_TARGET = re.compile(r"\]\([^)\s]*\)")
 _URL = re.compile(r"https?://\S+")
@@ -69,9 +72,22 @@ def _stem(word: str) -> str:
     return word if not word.isalpha() else str(_stemmer.stemWord(word))
 
 
+def term_keys(text: str) -> NDArray[np.uint32]:
+    """Ids of `terms(text)`, in order, without making the terms again for a word that was seen before."""
+    found: list[int] = []
+    for match in _WORD.finditer(text):
+        found.extend(_word_keys(match.group()))
+    return np.array(found, dtype=np.uint32)
+
+
+@lru_cache(maxsize=200_000)
+def _word_keys(word: str) -> tuple[int, ...]:
+    return tuple(term_id(term) for term in _word_terms(word))
+
+
 @lru_cache(maxsize=200_000)
 def term_id(term: str) -> int:
-    """A stable 32-bit id, the index of the term in sparse vectors.
+    """A stable 32-bit id, the key of the term in inverted lists.
 
     With 20,000 distinct terms about 0.05 pairs collide.
     """

@@ -19,6 +19,8 @@ Vectors = NDArray[np.float32]
 MAX_TOKENS = 256
 """The packaged model was trained on 256 word pieces; it ignores what comes after."""
 
+MINILM = "all-MiniLM-L6-v2"
+PRECISIONS = ("fp32", "int8")
 _TOKENS_PER_BATCH = 4096  # 16 passages of 256 tokens: larger batches gain nothing on 2 cores
 
 
@@ -48,14 +50,26 @@ class MiniLmEmbedder:
     Args:
         cache_dir: Folder for the built graph (90 MB).
         threads: Cores that one call may use.
+        precision: `fp32`, or `int8`: weights and activations rounded, faster, nDCG@10 at most 0.005 less.
+            The two make different vectors and have different names.
+
+    Raises:
+        ValueError: Another precision.
     """
 
-    name = "all-MiniLM-L6-v2"
     dimension = 384
 
-    def __init__(self, cache_dir: Path, threads: int = 2) -> None:
+    def __init__(self, cache_dir: Path, threads: int = 2, precision: str = "fp32") -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         self._cache_dir = cache_dir
         self._threads = threads
+        self._precision = precision
+
+    @property
+    def name(self) -> str:
+        """Model and precision."""
+        return MINILM if self._precision == "fp32" else f"{MINILM}-{self._precision}"
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embed texts in batches of similar length: padding is work too."""
@@ -97,23 +111,33 @@ class MiniLmEmbedder:
         # Spinning threads take the second core from Postgres between two questions.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return runtime.InferenceSession(
-            str(cached_graph(self._cache_dir)), options, providers=["CPUExecutionProvider"]
+            str(cached_graph(self._cache_dir, self._precision)), options, providers=["CPUExecutionProvider"]
         )
 
 
-def cached_graph(cache_dir: Path) -> Path:
+def cached_graph(cache_dir: Path, precision: str = "fp32") -> Path:
     """Path of the ONNX file; it is built when absent, and appears only when complete."""
     from rag_assets.minilm import GRAPH_VERSION
 
-    path = cache_dir / f"all-minilm-l6-v2-graph{GRAPH_VERSION}.onnx"
-    if not path.exists():
+    suffix = "" if precision == "fp32" else f"-{precision}"
+    path = cache_dir / f"all-minilm-l6-v2-graph{GRAPH_VERSION}{suffix}.onnx"
+    if path.exists():
+        return path
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=cache_dir, suffix=".partial", delete=False) as file:
+        partial = Path(file.name)
+    if precision == "int8":
+        # The library has no type stubs.
+        quantization: Any = importlib.import_module("onnxruntime.quantization")
+        quantization.quantize_dynamic(
+            str(cached_graph(cache_dir)), str(partial), weight_type=quantization.QuantType.QInt8
+        )
+    else:
         from rag_assets.minilm import build_graph, model_folder
 
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache_dir, suffix=".partial", delete=False) as file:
-            file.write(build_graph(model_folder()).SerializeToString())
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(path)
+        partial.write_bytes(build_graph(model_folder()).SerializeToString())
+    partial.chmod(0o644)
+    partial.replace(path)
     return path
 
 

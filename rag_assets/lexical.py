@@ -1,19 +1,16 @@
-"""Lexical scores: BM25F over the fields of whole documents, and BM25 weights for sparse vectors.
+"""Lexical scores: BM25F over the fields of whole documents, BM25 over passages, shared words and pairs.
 
-Statistics are those of one tenant's documents: another tenant's words can't move a score.
+Statistics are those of one tenant's documents: another tenant's words can't move a score, and they
+are counted again for every build, so that a small change never leaves weights of an older corpus.
 Avoid text cleaning here (`rag_assets.analysis`).
 """
 
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rag_assets.analysis import term_id
-
-Scores = NDArray[np.float64]
+from rag_assets.postings import Keys, Postings, Scores
 
 FIELD_WEIGHTS: Mapping[str, float] = {
     "title": 5.0,
@@ -30,39 +27,62 @@ _FIELDED_K1 = 8.0  # one document has up to six weighted fields: saturation come
 _PASSAGE_K1 = 1.2
 
 
+def query_keys(query_terms: Sequence[str]) -> Keys:
+    """Keys of a question's terms; a word that it repeats counts once."""
+    return keys_of(dict.fromkeys(query_terms))
+
+
+def keys_of(terms: "Sequence[str] | dict[str, None]") -> Keys:
+    """Keys of terms, in their order."""
+    return np.fromiter((term_id(term) for term in terms), np.uint32, len(terms))
+
+
 class FieldedIndex:
     """BM25F over documents (Robertson, Zaragoza and Taylor, CIKM 2004).
 
     Args:
-        documents: For each document its terms by field; fields are those of `FIELD_WEIGHTS`.
+        documents: For each document its terms, or their keys, by field of `FIELD_WEIGHTS`.
     """
 
-    def __init__(self, documents: Sequence[Mapping[str, Sequence[str]]]) -> None:
+    def __init__(self, documents: Sequence[Mapping[str, Sequence[str] | Keys]]) -> None:
         self.document_count = len(documents)
-        pseudo_frequencies = _pseudo_frequencies(documents)
-        holders: dict[str, list[int]] = {}
-        weights: dict[str, list[float]] = {}
-        for index, frequencies in enumerate(pseudo_frequencies):
-            for term, frequency in frequencies.items():
-                holders.setdefault(term, []).append(index)
-                weights.setdefault(term, []).append(frequency / (_FIELDED_K1 + frequency))
-        self._idf = {term: idf(len(indices), self.document_count) for term, indices in holders.items()}
-        self._holders = {term: np.array(indices, dtype=np.int64) for term, indices in holders.items()}
-        self._weights = {
-            term: np.array(values, dtype=np.float64) * self._idf[term] for term, values in weights.items()
-        }
+        texts: list[Keys] = []
+        weights: list[float] = []
+        owners: list[int] = []
+        for name, weight in FIELD_WEIGHTS.items():
+            fields = [_as_keys(document.get(name, ())) for document in documents]
+            average = sum(map(len, fields)) / max(1, len(fields)) or 1.0
+            texts.extend(fields)
+            weights.extend(weight / (1 - _B + _B * len(field) / average) for field in fields)
+            owners.extend(range(len(fields)))
+        postings = Postings(texts, weights, owners, self.document_count)
+        self._idf = idf(postings.holder_counts, self.document_count)
+        told = postings.by_key(self._idf)
+        self._scores = postings.values / (_FIELDED_K1 + postings.values) * told
+        self._told = told
+        self._postings = postings
 
     def idf(self, term: str) -> float:
         """How much a term tells; a term that no document has tells as much as the rarest."""
-        return self._idf.get(term, idf(0, self.document_count))
+        row = self._postings.rows(keys_of([term]))
+        return float(self._idf[row[0]]) if len(row) else float(idf(0, self.document_count))
+
+    def idfs(self, keys: Keys) -> Scores:
+        """`idf` of many keys at once."""
+        told = np.full(len(keys), float(idf(0, self.document_count)))
+        if len(self._postings.keys):
+            found = np.minimum(np.searchsorted(self._postings.keys, keys), len(self._postings.keys) - 1)
+            known = self._postings.keys[found] == keys
+            told[known] = self._idf[found[known]]
+        return told
 
     def scores(self, query_terms: Sequence[str]) -> Scores:
         """BM25F score of each document; a word that the query repeats counts once."""
-        totals = np.zeros(self.document_count)
-        for term in dict.fromkeys(query_terms):
-            if term in self._holders:
-                totals[self._holders[term]] += self._weights[term]
-        return totals
+        return self.key_scores(query_keys(query_terms))
+
+    def key_scores(self, keys: Keys) -> Scores:
+        """`scores` for keys without repeats."""
+        return self._postings.totals(keys, self._scores)
 
     def coverage(self, query_terms: Sequence[str]) -> Scores:
         """Share of the query's information (sum of idf) that each document's words cover, 0 to 1.
@@ -70,64 +90,89 @@ class FieldedIndex:
         A term that no document has weighs as much as the rarest one: asking about something
         unknown must lower the coverage.
         """
-        unique = list(dict.fromkeys(query_terms))
-        total = sum(self.idf(term) for term in unique)
-        covered = np.zeros(self.document_count)
-        for term in unique:
-            if term in self._holders:
-                covered[self._holders[term]] += self._idf[term]
+        return self.key_coverage(query_keys(query_terms))
+
+    def key_coverage(self, keys: Keys) -> Scores:
+        """`coverage` for keys without repeats."""
+        total = float(self.idfs(keys).sum())
+        covered = self._postings.totals(keys, self._told)
         return covered / total if total else covered
 
 
-def idf(document_frequency: int, document_count: int) -> float:
-    """Inverse document frequency, never negative (the form of Lucene)."""
-    return math.log(1 + (document_count - document_frequency + 0.5) / (document_frequency + 0.5))
-
-
-def passage_weights(passages: Sequence[Sequence[str]]) -> list[dict[int, float]]:
-    """BM25 of each term in each passage, idf included, as sparse vectors.
-
-    A dot product with a query vector of ones is then the exact BM25 score in any vector engine.
+class PassageIndex:
+    """BM25 over passages.
 
     Args:
-        passages: Terms of each passage of one tenant.
-
-    Returns:
-        For each passage: term id → weight.
+        passages: Keys of each passage, repeats kept.
     """
-    counts = [Counter(passage) for passage in passages]
-    frequencies = Counter(term for count in counts for term in count)
-    average = sum(map(len, passages)) / max(1, len(passages)) or 1.0
-    weights: list[dict[int, float]] = []
-    for passage, count in zip(passages, counts, strict=True):
-        length_norm = _PASSAGE_K1 * (1 - _B + _B * len(passage) / average)
-        weights.append(
-            {
-                term_id(term): idf(frequencies[term], len(passages))
-                * tf
-                * (_PASSAGE_K1 + 1)
-                / (tf + length_norm)
-                for term, tf in count.items()
-            }
-        )
-    return weights
+
+    def __init__(self, passages: Sequence[Keys]) -> None:
+        lengths = np.array([len(passage) for passage in passages], dtype=np.float64)
+        average = float(lengths.mean()) if len(lengths) else 1.0
+        self._postings = Postings(passages)
+        counts, lengths = self._postings.values, lengths[self._postings.items]
+        norm = _PASSAGE_K1 * (1 - _B + _B * lengths / (average or 1.0))
+        told = self._postings.by_key(idf(self._postings.holder_counts, len(passages)))
+        self._weights = told * counts * (_PASSAGE_K1 + 1) / (counts + norm)
+
+    def key_scores(self, keys: Keys) -> Scores:
+        """BM25 of each passage, for keys without repeats."""
+        return self._postings.totals(keys, self._weights)
 
 
-def _pseudo_frequencies(documents: Sequence[Mapping[str, Sequence[str]]]) -> list[dict[str, float]]:
-    """Weighted, length-normalized term frequency over all fields, per document."""
-    averages = {
-        name: sum(len(document.get(name, ())) for document in documents) / max(1, len(documents))
-        for name in FIELD_WEIGHTS
-    }
-    result: list[dict[str, float]] = []
-    for document in documents:
-        frequencies: dict[str, float] = {}
-        for name, weight in FIELD_WEIGHTS.items():
-            field_terms = document.get(name, ())
-            if not field_terms:
-                continue
-            norm = weight / (1 - _B + _B * len(field_terms) / averages[name])
-            for term, count in Counter(field_terms).items():
-                frequencies[term] = frequencies.get(term, 0.0) + norm * count
-        result.append(frequencies)
-    return result
+class SharedWords:
+    """How much of a question stands in one part of each document, and how much of that part is asked for.
+
+    Args:
+        parts: Keys of the part, for each document.
+        told: The documents' index, which knows what a word tells.
+    """
+
+    def __init__(self, parts: Sequence[Keys], told: FieldedIndex) -> None:
+        self._index = told
+        self._postings = Postings([np.unique(part) for part in parts])
+        self._told = self._postings.by_key(told.idfs(self._postings.keys))
+        whole = np.bincount(self._postings.items, self._told, minlength=len(parts))
+        self._whole = np.maximum(whole, 1e-9)
+
+    def of_question(self, keys: Keys) -> Scores:
+        """Share of the question's information that stands in the part."""
+        total = float(self._index.idfs(keys).sum())
+        return self._postings.totals(keys, self._told) / total if total else np.zeros(len(self._whole))
+
+    def of_part(self, keys: Keys) -> Scores:
+        """Share of the part's information that the question names."""
+        return self._postings.totals(keys, self._told) / self._whole
+
+
+class WordPairs:
+    """Which of a question's neighbouring words stand beside each other in a document.
+
+    Args:
+        texts: Keys of each document in order of appearance.
+    """
+
+    def __init__(self, texts: Sequence[Keys]) -> None:
+        self._postings = Postings([np.unique(pairs(text)) for text in texts])
+        self._told = self._postings.by_key(idf(self._postings.holder_counts, len(texts)))
+        self._unseen = float(idf(0, max(1, len(texts))))
+
+    def coverage(self, keys: Keys) -> Scores:
+        """Share of the question's pairs, weighed by how much they tell, 0 to 1."""
+        asked = np.unique(pairs(keys))
+        covered = self._postings.totals(asked, self._told)
+        return covered / (self._unseen * len(asked)) if len(asked) else covered
+
+
+def pairs(keys: Keys) -> Keys:
+    """Keys of neighbouring words: a hash of both (Knuth's multiplicative one, modulo 2**32)."""
+    return keys[:-1] * np.uint32(2654435761) + keys[1:]
+
+
+def idf(document_frequency: "Scores | np.ndarray | float", document_count: int) -> "Scores":
+    """Inverse document frequency, never negative (the form of Lucene)."""
+    return np.log1p((document_count - document_frequency + 0.5) / (document_frequency + 0.5))
+
+
+def _as_keys(field: Sequence[str] | Keys) -> Keys:
+    return field if isinstance(field, np.ndarray) else keys_of(list(field))

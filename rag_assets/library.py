@@ -6,12 +6,17 @@ Loaded when a build is opened. Avoid engine calls and ranking here.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
-from rag_assets.fields import document_fields
+import numpy as np
+
 from rag_assets.freshness import not_current
 from rag_assets.index.contract import Passage
-from rag_assets.lexical import FieldedIndex
+from rag_assets.lexical import FieldedIndex, PassageIndex, SharedWords, WordPairs
+from rag_assets.postings import Keys
+
+LABEL_FIELDS = ("title", "file_name", "labels")
+"""What a document is called."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,39 @@ class TenantLibrary:
             by_document.setdefault(passage.document_key, []).append(passage)
         self.documents = tuple(IndexedDocument(tuple(items)) for items in by_document.values())
         self.positions = {document.key: position for position, document in enumerate(self.documents)}
-        self.lexical = FieldedIndex([_fields(document) for document in self.documents])
+        self.position_of = {
+            passage.chunk_id: position
+            for position, document in enumerate(self.documents)
+            for passage in document.passages
+        }
+        self.first_passages = np.cumsum([0, *(len(item.passages) for item in self.documents)])
+        fields = [_fields(document) for document in self.documents]
+        self.lexical = FieldedIndex(fields)
+        self.passage_words = PassageIndex(
+            [
+                np.concatenate([own["title"], passage.words["text"]])
+                for own, document in zip(fields, self.documents, strict=True)
+                for passage in document.passages
+            ]
+        )
+        labels = [np.concatenate([own[name] for name in LABEL_FIELDS]) for own in fields]
+        self.label_words = SharedWords(labels, self.lexical)
+        self.names = PassageIndex(labels)
+        self.name_pairs = WordPairs([np.concatenate([own["title"], own["file_name"]]) for own in fields])
+        self.lead_words = SharedWords([own["lead"] for own in fields], self.lexical)
+        self.word_pairs = WordPairs([np.concatenate([own["title"], own["body"]]) for own in fields])
+        self.lengths = np.array([len(own["body"]) for own in fields], dtype=np.float64)
         self._not_current = lru_cache(maxsize=64)(self._judge)
 
     def document(self, key: str) -> IndexedDocument:
         """The document of a key (`id@version`)."""
         return self.documents[self.positions[key]]
+
+    @cached_property
+    def effective_days(self) -> np.ndarray:
+        """Ordinal of each document's effective date; NaN where it has none."""
+        dates = (document.effective_on for document in self.documents)
+        return np.array([day.toordinal() if day else np.nan for day in dates])
 
     def not_current(self, on: date, inapplicable: frozenset[str] = frozenset()) -> dict[str, str]:
         """Keys of documents that are not current on a day, with the reason.
@@ -100,7 +132,12 @@ class TenantLibrary:
         return not_current((item for item in self.documents if item.key not in inapplicable), on)
 
 
-def _fields(document: IndexedDocument) -> dict[str, list[str]]:
-    head = document.head
-    labels = (*head.tags, *head.machine_models)
-    return document_fields(head.title, head.path, labels, document.content).terms()
+def _fields(document: IndexedDocument) -> dict[str, Keys]:
+    """Keys of words by field; the body is what the passages say, repeats at their start left out."""
+    words = document.head.words
+    found = {name: words[name] for name in (*LABEL_FIELDS, "headings", "lead")}
+    repeated = [len(passage.words.get("overlap", ())) for passage in document.passages]
+    found["body"] = np.concatenate(
+        [passage.words["text"][count:] for passage, count in zip(document.passages, repeated, strict=True)]
+    )
+    return found

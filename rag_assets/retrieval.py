@@ -1,37 +1,36 @@
-"""Hybrid search of one tenant's documents: five rankings, fused by reciprocal rank.
+"""Hybrid search of one tenant's documents: five rankings fused, then ordered by a learned ranker.
 
-Add a ranking here when it judges documents apart from the others. Avoid learned weights
-(a reranker stands behind this) and avoid deciding from the fused score: it only orders, it does
-not say whether anything fits. Whether there is evidence at all is told by raw scores.
+Add what every search goes through here. Avoid learning (`rag_assets.rerank`), and avoid deciding
+from the fused score: it only orders, it does not say whether anything fits. Whether there is
+evidence at all is told by raw scores.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
 
-from rag_assets.analysis import searchable, term_id, terms
+from rag_assets.analysis import searchable, terms
+from rag_assets.candidates import (
+    DOCUMENT_DEPTH,
+    PASSAGE_DEPTH,
+    RRF_K,
+    Candidates,
+    find_candidates,
+)
 from rag_assets.embedding import Embedder
 from rag_assets.freshness import FirmwareInUse, not_applicable
-from rag_assets.index.contract import (
-    SPARSE_NAME,
-    OpenBuild,
-    Passage,
-    TenantLeakError,
-    TenantScope,
-    VectorHit,
-    VectorQuery,
-)
-from rag_assets.lexical import Scores
+from rag_assets.index.contract import OpenBuild, Passage, TenantScope, VectorHit, VectorQuery
+from rag_assets.lexical import query_keys
 from rag_assets.library import IndexedDocument, TenantLibrary
+from rag_assets.postings import Keys
+from rag_assets.rerank.features import Features, features
+from rag_assets.rerank.rankers import RERANK_DEPTH, Ranker
 
-RRF_K = 10
-"""Constant of reciprocal rank fusion. Engines default to other values (Qdrant's server to 2)."""
+__all__ = ["DEFAULT_TOP_K", "RRF_K", "Evidence", "Retriever", "SearchHit", "SearchRequest"]
 
 DEFAULT_TOP_K = 5
-_PASSAGE_DEPTH = 100  # passages per ranking: about 50 documents
-_DOCUMENT_DEPTH = 50
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,33 @@ that no missing code refuses has 0.57), 65 of 73 with an answer are above."""
 
 @dataclass(frozen=True)
 class SearchHit:
-    """A document with its best passage."""
+    """A document with its best passage.
+
+    Attributes:
+        fused_score: Of the first stage; orders, and says nothing about fitness.
+    """
 
     document: IndexedDocument
     passage: Passage
     evidence: Evidence
     fused_score: float
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """What the first stage of one search found.
+
+    Attributes:
+        keys: Of the question's words, without repeats.
+    """
+
+    library: TenantLibrary
+    keys: Keys
+    candidates: Candidates
+
+    def features(self, asked_on: date) -> Features:
+        """Features of the first `RERANK_DEPTH` candidates."""
+        return features(self.library, self.keys, self.candidates, asked_on)[:RERANK_DEPTH]
 
 
 class Retriever:
@@ -104,11 +124,18 @@ class Retriever:
     Args:
         build: The open build; `close` closes it.
         embedder: The embedder that the build is stamped with.
+        ranker: Orders the candidates; without one the first stage's order stands.
     """
 
-    def __init__(self, build: OpenBuild, embedder: Embedder) -> None:
+    def __init__(
+        self,
+        build: OpenBuild,
+        embedder: Embedder,
+        ranker: Ranker | None = None,
+    ) -> None:
         self._build = build
         self._embedder = embedder
+        self.ranker = ranker
         by_tenant: dict[str, list[Passage]] = {}
         for passage in build.passages():
             by_tenant.setdefault(passage.tenant_id, []).append(passage)
@@ -121,17 +148,25 @@ class Retriever:
             MissingTenantError: The request names no tenant.
             TenantLeakError: The engine returned a passage of another tenant.
         """
+        found = self.first_stage(request)
+        if found is None:
+            return ()
+        order = np.arange(len(found.candidates))
+        if self.ranker is not None:
+            judged = self.ranker.scores(found.features(request.asked_on))
+            order[: len(judged)] = np.argsort(-judged, kind="stable")
+        return _hits(found, order[: request.top_k])
+
+    def first_stage(self, request: SearchRequest) -> FirstStage | None:
+        """Candidates of a search before they are ordered again; None where there is nothing to search."""
         excluded = self.excluded(request)
         scope = TenantScope(request.tenant_id, frozenset(excluded))
         library = self.library(scope)
-        query_terms = terms(searchable(request.query))
-        queries = self._queries(request.query, query_terms)
-        if not library.documents or not queries:
-            return ()
-        rankings = dict(
-            zip([query.using for query in queries], self._build.search(scope, queries), strict=True)
-        )
-        return _fuse(library, scope, query_terms, rankings)[: request.top_k]
+        if not library.documents or not request.query.strip():
+            return None
+        keys = query_keys(terms(searchable(request.query)))
+        found = find_candidates(library, scope, keys, self._vector_hits(scope, request.query))
+        return FirstStage(library, keys, found) if len(found) else None
 
     def excluded(self, request: SearchRequest) -> Mapping[str, str]:
         """Documents that may not be cited for this request, with the reason.
@@ -151,103 +186,31 @@ class Retriever:
         """Let the build go."""
         self._build.close()
 
-    def _queries(self, query: str, query_terms: Sequence[str]) -> list[VectorQuery]:
-        if not query.strip():
-            return []
+    def _vector_hits(self, scope: TenantScope, query: str) -> dict[str, list[VectorHit]]:
         vector = self._embedder.embed([query])[0]
         queries = [
-            VectorQuery("passage", _PASSAGE_DEPTH, dense=vector),
-            VectorQuery("title", _DOCUMENT_DEPTH, dense=vector),
-            VectorQuery("lead", _DOCUMENT_DEPTH, dense=vector),
+            VectorQuery("passage", PASSAGE_DEPTH, vector),
+            VectorQuery("title", DOCUMENT_DEPTH, vector),
+            VectorQuery("lead", DOCUMENT_DEPTH, vector),
         ]
-        if query_terms:
-            sparse = {term_id(term): 1.0 for term in query_terms}
-            queries.append(VectorQuery(SPARSE_NAME, _PASSAGE_DEPTH, sparse=sparse))
-        return queries
+        rankings = self._build.search(scope, queries)
+        return {query.using: hits for query, hits in zip(queries, rankings, strict=True)}
 
 
-def _fuse(
-    library: TenantLibrary,
-    scope: TenantScope,
-    query_terms: Sequence[str],
-    rankings: Mapping[str, Sequence[VectorHit]],
-) -> tuple[SearchHit, ...]:
-    """Documents by the sum of 1 / (k + rank) over the five rankings."""
-    fielded = library.lexical.scores(query_terms)
-    coverage = library.lexical.coverage(query_terms)
-    lists = [_fielded_ranking(library, scope, fielded)]
-    lists.extend(_document_ranking(library, scope, hits) for hits in rankings.values())
-    fused = _reciprocal_ranks(lists)
-    best = _best_passages(library, rankings)
-    cosines = _best_cosines(library, rankings)
-    sparse_scores = {hit.chunk_id: hit.score for hit in rankings.get(SPARSE_NAME, ())}
+def _hits(found: FirstStage, order: "np.ndarray") -> tuple[SearchHit, ...]:
+    candidates, library = found.candidates, found.library
+    coverage = library.lexical.key_coverage(found.keys)
     hits: list[SearchHit] = []
-    for position in sorted(fused, key=lambda item: (-fused[item], library.documents[item].key)):
-        document = library.documents[position]
-        passage = best.get(position, document.head)
+    for place in order.tolist():
+        position = int(candidates.positions[place])
+        cosines = candidates.scores[place, 2:]
+        words = float(candidates.passage_words[place])
         evidence = Evidence(
-            cosine=cosines.get(position),
-            bm25=sparse_scores.get(passage.chunk_id),
-            fielded_bm25=float(fielded[position]),
+            cosine=None if np.isnan(cosines).all() else float(np.nanmax(cosines)),
+            bm25=words or None,
+            fielded_bm25=float(candidates.scores[place, 0]),
             coverage=float(coverage[position]),
         )
-        hits.append(SearchHit(document, passage, evidence, fused[position]))
+        passage = candidates.passages[place]
+        hits.append(SearchHit(library.documents[position], passage, evidence, float(candidates.fused[place])))
     return tuple(hits)
-
-
-def _position(library: TenantLibrary, hit: VectorHit) -> int:
-    """Where the hit's document stands in the tenant's own library."""
-    passage = library.passages.get(hit.chunk_id)
-    if passage is None:
-        raise TenantLeakError(
-            f"passage {hit.chunk_id} does not belong to the tenant that asked; query stopped"
-        )
-    return library.positions[passage.document_key]
-
-
-def _document_ranking(library: TenantLibrary, scope: TenantScope, hits: Sequence[VectorHit]) -> list[int]:
-    """Documents in the order of their best passage."""
-    order = dict.fromkeys(_position(library, hit) for hit in hits)
-    return [item for item in order if library.documents[item].key not in scope.excluded_documents]
-
-
-def _fielded_ranking(library: TenantLibrary, scope: TenantScope, scores: Scores) -> list[int]:
-    order: list[int] = np.argsort(-scores, kind="stable").tolist()
-    allowed = [
-        position
-        for position in order
-        if scores[position] > 0 and library.documents[position].key not in scope.excluded_documents
-    ]
-    return allowed[:_DOCUMENT_DEPTH]
-
-
-def _reciprocal_ranks(lists: Iterable[Sequence[int]]) -> dict[int, float]:
-    fused: dict[int, float] = {}
-    for ranking in lists:
-        for rank, position in enumerate(ranking, start=1):
-            fused[position] = fused.get(position, 0.0) + 1.0 / (RRF_K + rank)
-    return fused
-
-
-def _best_passages(library: TenantLibrary, rankings: Mapping[str, Sequence[VectorHit]]) -> dict[int, Passage]:
-    """For each document the passage that its words and its meaning put first."""
-    fused: dict[str, float] = {}
-    for name in ("passage", SPARSE_NAME):
-        for rank, hit in enumerate(rankings.get(name, ()), start=1):
-            fused[hit.chunk_id] = fused.get(hit.chunk_id, 0.0) + 1.0 / (RRF_K + rank)
-    best: dict[int, Passage] = {}
-    for chunk_id in sorted(fused, key=lambda item: (-fused[item], item)):
-        passage = library.passages[chunk_id]
-        best.setdefault(library.positions[passage.document_key], passage)
-    return best
-
-
-def _best_cosines(library: TenantLibrary, rankings: Mapping[str, Sequence[VectorHit]]) -> dict[int, float]:
-    cosines: dict[int, float] = {}
-    for name, hits in rankings.items():
-        if name == SPARSE_NAME:
-            continue
-        for hit in hits:
-            position = _position(library, hit)
-            cosines[position] = max(cosines.get(position, -1.0), hit.score)
-    return cosines

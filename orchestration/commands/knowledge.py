@@ -1,4 +1,4 @@
-"""Verbs of the knowledge base and the copilot: `index`, `index-rollback`, `ask`, `eval retrieval`.
+"""Verbs of the knowledge base and the copilot: `index`, `index-rollback`, `ask`.
 
 Add a verb here when a person wants to do to documents or answers what Dagster does by itself.
 Avoid logic: it belongs to `rag_assets`.
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from orchestration.environment import PROJECT_ROOT, Environment
 
@@ -38,7 +37,6 @@ def register(app: typer.Typer) -> None:
     app.command("index")(index)
     app.command("index-rollback")(index_rollback)
     app.command("ask")(ask)
-    evaluations.command("retrieval")(eval_retrieval)
     app.add_typer(evaluations, name="eval")
 
 
@@ -128,33 +126,6 @@ def ask(
         typer.echo(json.dumps(dataclasses.asdict(diagnosis), indent=2, default=str))
     else:
         _print_diagnosis(diagnosis)
-
-
-def eval_retrieval(
-    corpus: Annotated[Path, typer.Option("--corpus", help="Folder of Markdown.")],
-    test: Annotated[Path, typer.Option("--test", help="JSON Lines of `query` and `relevant` paths.")],
-    as_json: AsJson = False,
-) -> None:
-    """Judge retrieval on a collection: nDCG@10, hit rates, MRR, latency, plain BM25 beside it.
-
-    Example: `opsgraph eval retrieval --corpus DIR/corpus --test DIR/queries.jsonl`
-    """
-    from rag_assets.embedding_cache import FileKeeper
-    from rag_assets.evaluation import evaluate_folder, read_questions
-
-    environment = Environment()
-    with closing(FileKeeper(environment.state_dir / "cache" / "embeddings.sqlite")) as keeper:
-        try:
-            quality = evaluate_folder(corpus, read_questions(test), _embedder(environment), keeper)
-        except (ValueError, OSError) as error:
-            _fail(str(error))
-    if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(quality), indent=2))
-        return
-    table = Table("measure", "value", title=f"Retrieval on {corpus}", title_justify="left")
-    for name, value in dataclasses.asdict(quality).items():
-        table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
-    console.print(table)
 
 
 def _print_diagnosis(diagnosis: "Diagnosis") -> None:

@@ -4,17 +4,23 @@ A build is written once, verified, and then only read. Add an engine as a module
 whose classes satisfy `VectorStore`, `BuildWriter` and `OpenBuild`. Avoid engine types here.
 """
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Protocol
 
+import numpy as np
+
 from rag_assets.embedding import Vectors
+from rag_assets.postings import Keys
 
 DENSE_NAMES = ("passage", "title", "lead")
-"""Dense vectors of a point; `title` and `lead` are on the first passage of each document only."""
+"""Vectors of a point; `title` and `lead` are on the first passage of each document only.
 
-SPARSE_NAME = "bm25"
+Words are not in the engine: their weights depend on all documents of the tenant, so every small change
+would make those of all other points stale (`rag_assets.lexical` counts them when a build is opened).
+"""
 
 
 class MissingTenantError(ValueError):
@@ -48,7 +54,13 @@ class TenantScope:
 
 @dataclass(frozen=True)
 class Passage:
-    """One chunk with what a citation and the freshness rule need; the payload of a point."""
+    """One chunk with what a citation and the freshness rule need; the payload of a point.
+
+    Attributes:
+        overlap_characters: Leading characters that repeat the end of the previous chunk.
+        words: Keys of search terms, made when the build was: `text` of the passage, `overlap` of its
+            repeated start, and on a document's first passage those of its fields.
+    """
 
     chunk_id: str
     content_hash: str
@@ -67,6 +79,7 @@ class Passage:
     machine_models: tuple[str, ...] = ()
     firmware: str | None = None
     tags: tuple[str, ...] = ()
+    words: Mapping[str, Keys] = field(default_factory=dict[str, Keys], compare=False, repr=False)
 
     @property
     def document_key(self) -> str:
@@ -79,6 +92,7 @@ class Passage:
         values["effective_on"] = self.effective_on.isoformat() if self.effective_on else None
         for name in ("supersedes", "machine_models", "tags"):
             values[name] = list(values[name])
+        values["words"] = {name: b64encode(keys.tobytes()).decode() for name, keys in self.words.items()}
         return {**values, "document_key": self.document_key}
 
     @classmethod
@@ -89,6 +103,9 @@ class Passage:
         values["effective_on"] = date.fromisoformat(effective_on) if effective_on else None
         for name in ("supersedes", "machine_models", "tags"):
             values[name] = tuple(values[name])
+        values["words"] = {
+            name: np.frombuffer(b64decode(text), dtype=np.uint32) for name, text in values["words"].items()
+        }
         return cls(chunk_id=chunk_id, **values)
 
 
@@ -98,27 +115,24 @@ class IndexPoint:
 
     Attributes:
         dense: By name of `DENSE_NAMES`; unit length.
-        sparse: Term id → BM25 weight.
     """
 
     passage: Passage
     dense: Mapping[str, Vectors]
-    sparse: Mapping[int, float]
 
 
 @dataclass(frozen=True)
 class VectorQuery:
-    """One ranking to ask an engine for: exactly one of `dense` and `sparse` is set."""
+    """One ranking to ask an engine for."""
 
     using: str
     limit: int
-    dense: Vectors | None = None
-    sparse: Mapping[int, float] = field(default_factory=dict[int, float])
+    dense: Vectors
 
 
 @dataclass(frozen=True)
 class VectorHit:
-    """A point of a ranking: cosine for dense queries, BM25 for sparse ones."""
+    """A point of a ranking with its cosine."""
 
     chunk_id: str
     score: float
@@ -129,6 +143,10 @@ class BuildWriter(Protocol):
 
     def add(self, points: Iterable[IndexPoint]) -> None:
         """Store points; an id that is already there is overwritten."""
+        ...
+
+    def remove(self, chunk_ids: Sequence[str]) -> None:
+        """Take points out; an id that is not there is passed over."""
         ...
 
     def close(self) -> None:
@@ -163,8 +181,14 @@ class VectorStore(Protocol):
         """Folder or collection of a build, as recorded with it."""
         ...
 
-    def create(self, build_id: str, dimension: int) -> BuildWriter:
-        """Start a build; what an interrupted one of this id left is removed first."""
+    def create(self, build_id: str, dimension: int, base: str | None = None) -> BuildWriter:
+        """Start a build; what an interrupted one of this id left is removed first.
+
+        Args:
+            build_id: The new build.
+            dimension: Length of its vectors.
+            base: A finished build whose points it starts with.
+        """
         ...
 
     def open(self, build_id: str) -> OpenBuild:

@@ -16,7 +16,6 @@ import qdrant_edge as edge
 
 from rag_assets.index.contract import (
     DENSE_NAMES,
-    SPARSE_NAME,
     BuildUnavailableError,
     IndexPoint,
     Passage,
@@ -24,9 +23,9 @@ from rag_assets.index.contract import (
     VectorHit,
     VectorQuery,
 )
+from rag_assets.index.layout import INDEXED_FIELDS, PAGE, engine_point, passages, scope_filter
 
 _POINTS_PER_UPDATE = 500
-_SCROLL_PAGE = 1000
 _POLL_SECONDS = 0.1
 
 
@@ -47,13 +46,21 @@ class EdgeStore:
         """The build's folder."""
         return str(self._folder / build_id)
 
-    def create(self, build_id: str, dimension: int) -> "EdgeWriter":
-        """Start a build in a folder whose name marks it as unfinished."""
+    def create(self, build_id: str, dimension: int, base: str | None = None) -> "EdgeWriter":
+        """Start a build in a folder whose name marks it as unfinished.
+
+        A base is copied file by file. Whoever answers from it meanwhile only reads.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         self.drop(build_id)
         partial = self._folder / f"{build_id}.partial"
-        partial.mkdir()
-        return EdgeWriter(partial, self._folder / build_id, dimension)
+        if base is None:
+            partial.mkdir()
+            shard = _new_shard(partial, dimension)
+        else:
+            shutil.copytree(self._folder / base, partial)
+            shard = edge.EdgeShard.load(str(partial))
+        return EdgeWriter(shard, partial, self._folder / build_id)
 
     def open(self, build_id: str) -> "EdgeBuild":
         """Open a finished build for this process alone."""
@@ -100,31 +107,35 @@ def _locked(handle: IO[bytes]) -> bool:
     return True
 
 
+def _new_shard(folder: Path, dimension: int) -> edge.EdgeShard:
+    vectors = {
+        name: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine) for name in DENSE_NAMES
+    }
+    # A build that did not reach close() is thrown away: there is nothing to replay from a log.
+    shard = edge.EdgeShard.create(str(folder), edge.EdgeConfig(vectors=vectors, wal_enabled=False))
+    for name in INDEXED_FIELDS:
+        shard.update(edge.UpdateOperation.create_field_index(name, edge.PayloadSchemaType.Keyword))
+    return shard
+
+
 class EdgeWriter:
     """Writes one build; its folder gets its final name when the writer closes."""
 
-    def __init__(self, partial: Path, final: Path, dimension: int) -> None:
+    def __init__(self, shard: edge.EdgeShard, partial: Path, final: Path) -> None:
+        self._shard = shard
         self._partial = partial
         self._final = final
-        self._shard = edge.EdgeShard.create(
-            str(partial),
-            edge.EdgeConfig(
-                vectors={
-                    name: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)
-                    for name in DENSE_NAMES
-                },
-                sparse_vectors={SPARSE_NAME: edge.EdgeSparseVectorParams()},
-                wal_enabled=False,  # a build that did not reach close() is thrown away: nothing to replay
-            ),
-        )
-        for name in ("tenant_id", "document_key"):
-            self._shard.update(edge.UpdateOperation.create_field_index(name, edge.PayloadSchemaType.Keyword))
 
     def add(self, points: Iterable[IndexPoint]) -> None:
         """Store points."""
         iterator = iter(points)
-        while batch := [_engine_point(point) for point in islice(iterator, _POINTS_PER_UPDATE)]:
+        while batch := [engine_point(edge.Point, point) for point in islice(iterator, _POINTS_PER_UPDATE)]:
             self._shard.update(edge.UpdateOperation.upsert_points(batch))
+
+    def remove(self, chunk_ids: Sequence[str]) -> None:
+        """Take points out."""
+        if chunk_ids:
+            self._shard.update(edge.UpdateOperation.delete_points(list(chunk_ids)))
 
     def close(self) -> None:
         """Flush, close, and give the folder its final name."""
@@ -146,22 +157,19 @@ class EdgeBuild:
 
     def passages(self) -> Iterator[Passage]:
         """Every stored passage."""
-        offset: Any = None
-        while True:
-            request = edge.ScrollRequest(offset=offset, limit=_SCROLL_PAGE, with_payload=True)
-            records, offset = self._shard.scroll(request)
-            for record in records:
-                yield Passage.from_payload(str(record.id), record.payload or {})
-            if offset is None:
-                return
+
+        def read_page(offset: Any) -> tuple[list[Any], Any]:
+            return self._shard.scroll(edge.ScrollRequest(offset=offset, limit=PAGE, with_payload=True))
+
+        return passages(read_page)
 
     def search(self, scope: TenantScope, queries: Sequence[VectorQuery]) -> list[list[VectorHit]]:
         """All queries in one pass over the shard, filtered by the scope."""
-        restriction = _filter(scope)
+        restriction = scope_filter(edge, scope)
         requests = [
             edge.QueryRequest(
                 limit=query.limit,
-                query=edge.Query.Nearest(_engine_vector(query), using=query.using),
+                query=edge.Query.Nearest(query.dense.tolist(), using=query.using),
                 filter=restriction,
                 params=edge.SearchParams(exact=True),
                 with_payload=False,
@@ -175,23 +183,3 @@ class EdgeBuild:
         """Close the shard, then let other processes in."""
         self._shard.close()
         self._lock.close()
-
-
-def _filter(scope: TenantScope) -> edge.Filter:
-    excluded = sorted(scope.excluded_documents)
-    return edge.Filter(
-        must=[edge.FieldCondition("tenant_id", match=edge.MatchValue(scope.tenant_id))],
-        must_not=[edge.FieldCondition("document_key", match=edge.MatchAny(excluded))] if excluded else None,
-    )
-
-
-def _engine_vector(query: VectorQuery) -> Any:
-    if query.dense is not None:
-        return query.dense.tolist()
-    return edge.SparseVector(list(query.sparse), list(query.sparse.values()))
-
-
-def _engine_point(point: IndexPoint) -> edge.Point:
-    vectors: dict[str, Any] = {name: vector.tolist() for name, vector in point.dense.items()}
-    vectors[SPARSE_NAME] = edge.SparseVector(list(point.sparse), list(point.sparse.values()))
-    return edge.Point(point.passage.chunk_id, vectors, point.passage.payload())

@@ -10,7 +10,8 @@ import psycopg
 
 from rag_assets.documents import read_folder
 from rag_assets.embedding import Embedder
-from rag_assets.evaluation import GOLDEN_CHECK, golden_gate, read_questions
+from rag_assets.evaluation.gate import GOLDEN_CHECK, golden_gate
+from rag_assets.evaluation.questions import read_questions
 from rag_assets.index.build import BuildOutcome, build_index
 from rag_assets.index.contract import VectorStore
 from rag_assets.index.corpus import CorpusChange, store_collection

@@ -11,7 +11,6 @@ from qdrant_client import QdrantClient, models
 
 from rag_assets.index.contract import (
     DENSE_NAMES,
-    SPARSE_NAME,
     BuildUnavailableError,
     IndexPoint,
     Passage,
@@ -19,9 +18,16 @@ from rag_assets.index.contract import (
     VectorHit,
     VectorQuery,
 )
+from rag_assets.index.layout import (
+    INDEXED_FIELDS,
+    PAGE,
+    engine_point,
+    passages,
+    records,
+    scope_filter,
+)
 
 _POINTS_PER_UPDATE = 256
-_SCROLL_PAGE = 500
 _UNFINISHED_SUFFIX = "-partial"
 
 
@@ -41,8 +47,8 @@ class ServerStore:
         """Name of the alias that marks the finished collection."""
         return build_id
 
-    def create(self, build_id: str, dimension: int) -> "ServerWriter":
-        """Start a collection."""
+    def create(self, build_id: str, dimension: int, base: str | None = None) -> "ServerWriter":
+        """Start a collection; a server can't copy one, so the points of a base are read and written."""
         self.drop(build_id)
         collection = build_id + _UNFINISHED_SUFFIX
         self._client.create_collection(
@@ -51,11 +57,13 @@ class ServerStore:
                 name: models.VectorParams(size=dimension, distance=models.Distance.COSINE)
                 for name in DENSE_NAMES
             },
-            sparse_vectors_config={SPARSE_NAME: models.SparseVectorParams()},
         )
-        for name in ("tenant_id", "document_key"):
+        for name in INDEXED_FIELDS:
             self._client.create_payload_index(collection, name, models.PayloadSchemaType.KEYWORD)
-        return ServerWriter(self._client, collection, build_id)
+        writer = ServerWriter(self._client, collection, build_id)
+        if base is not None:
+            writer.copy(base)
+        return writer
 
     def open(self, build_id: str) -> "ServerBuild":
         """Open a finished collection."""
@@ -82,8 +90,28 @@ class ServerWriter:
 
     def add(self, points: Iterable[IndexPoint]) -> None:
         """Store points and wait until they are searchable."""
+        self._store(engine_point(models.PointStruct, point) for point in points)
+
+    def copy(self, base: str) -> None:
+        """Store all points of another collection."""
+
+        def read_page(offset: Any) -> tuple[list[Any], Any]:
+            return self._client.scroll(base, limit=PAGE, offset=offset, with_payload=True, with_vectors=True)
+
+        self._store(
+            models.PointStruct(id=item.id, vector=item.vector, payload=item.payload)
+            for item in records(read_page)
+        )
+
+    def remove(self, chunk_ids: Sequence[str]) -> None:
+        """Take points out."""
+        if chunk_ids:
+            chosen = models.PointIdsList(points=list(chunk_ids))
+            self._client.delete(self._collection, chosen, wait=True)
+
+    def _store(self, points: Iterable[models.PointStruct]) -> None:
         iterator = iter(points)
-        while batch := [_server_point(point) for point in islice(iterator, _POINTS_PER_UPDATE)]:
+        while batch := list(islice(iterator, _POINTS_PER_UPDATE)):
             self._client.upsert(self._collection, batch, wait=True)
 
     def close(self) -> None:
@@ -105,22 +133,18 @@ class ServerBuild:
 
     def passages(self) -> Iterator[Passage]:
         """Every stored passage."""
-        offset: Any = None
-        while True:
-            records, offset = self._client.scroll(
-                self._collection, limit=_SCROLL_PAGE, offset=offset, with_payload=True
-            )
-            for record in records:
-                yield Passage.from_payload(str(record.id), record.payload or {})
-            if offset is None:
-                return
+
+        def read_page(offset: Any) -> tuple[list[Any], Any]:
+            return self._client.scroll(self._collection, limit=PAGE, offset=offset, with_payload=True)
+
+        return passages(read_page)
 
     def search(self, scope: TenantScope, queries: Sequence[VectorQuery]) -> list[list[VectorHit]]:
         """All queries in one request, filtered by the scope."""
-        restriction = _filter(scope)
+        restriction = scope_filter(models, scope)
         requests = [
             models.QueryRequest(
-                query=_server_vector(query),
+                query=query.dense.tolist(),
                 using=query.using,
                 filter=restriction,
                 limit=query.limit,
@@ -134,25 +158,3 @@ class ServerBuild:
 
     def close(self) -> None:
         """Nothing to let go: the server serves any number of readers."""
-
-
-def _filter(scope: TenantScope) -> models.Filter:
-    excluded = sorted(scope.excluded_documents)
-    return models.Filter(
-        must=[models.FieldCondition(key="tenant_id", match=models.MatchValue(value=scope.tenant_id))],
-        must_not=[models.FieldCondition(key="document_key", match=models.MatchAny(any=excluded))]
-        if excluded
-        else None,
-    )
-
-
-def _server_vector(query: VectorQuery) -> list[float] | models.SparseVector:
-    if query.dense is not None:
-        return query.dense.tolist()
-    return models.SparseVector(indices=list(query.sparse), values=list(query.sparse.values()))
-
-
-def _server_point(point: IndexPoint) -> models.PointStruct:
-    vectors: dict[str, Any] = {name: vector.tolist() for name, vector in point.dense.items()}
-    vectors[SPARSE_NAME] = models.SparseVector(indices=list(point.sparse), values=list(point.sparse.values()))
-    return models.PointStruct(id=point.passage.chunk_id, vector=vectors, payload=point.passage.payload())

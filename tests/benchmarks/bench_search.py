@@ -20,7 +20,7 @@ from rag_assets.chunking import ChunkerSettings
 from rag_assets.documents import CORPUS_DIR, Document, read_folder
 from rag_assets.embedding import MiniLmEmbedder, Vectors
 from rag_assets.embedding_cache import FileKeeper
-from rag_assets.evaluation import JudgedQuestion, read_questions
+from rag_assets.evaluation.questions import JudgedQuestion, read_questions
 from rag_assets.index.contract import IndexPoint
 from rag_assets.index.edge import EdgeStore
 from rag_assets.index.points import make_points

@@ -90,7 +90,7 @@ def test_only_what_changed_is_embedded_again(plant: Plant) -> None:
     plant.write("fan", "# Cooling fan\n\nClean the filter mat.\n")
     outcome = plant.build()
 
-    # One chunk, its title and its lead are new; the rest of what is embedded is the self-retrieval sample.
+    # One chunk, its title and its lead are new (it has headings); the rest of what is embedded is the self-retrieval sample.
     assert outcome.embedded_count == 3
     assert plant.find("filter mat")[0] == "fan"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from word_embedder import MemoryKeeper, WordEmbedder
 
-from rag_assets.analysis import term_id, terms
 from rag_assets.chunking import ChunkerSettings
 from rag_assets.documents import Document
 from rag_assets.index.contract import (
@@ -86,17 +85,13 @@ def test_a_search_sees_one_tenant(build: OpenBuild) -> None:
     """Forbids a leak: the other tenant's documents are near-identical and would rank next."""
     tenants = {passage.chunk_id: passage.tenant_id for passage in build.passages()}
     vector = EMBEDDER.embed(["replace the pump seal"])[0]
-    sparse = {term_id(term): 1.0 for term in terms("pump seal belt")}
-    queries = [
-        *(VectorQuery(name, 10, dense=vector) for name in ("passage", "title", "lead")),
-        VectorQuery("bm25", 10, sparse=sparse),
-    ]
+    queries = [VectorQuery(name, 10, vector) for name in ("passage", "title", "lead")]
 
     for tenant in ("north", "south"):
         rankings = build.search(TenantScope(tenant), queries)
-        assert [len(ranking) for ranking in rankings] == [2, 2, 2, 2]
+        assert [len(ranking) for ranking in rankings] == [2, 2, 2]
         assert {tenants[hit.chunk_id] for ranking in rankings for hit in ranking} == {tenant}
-    assert build.search(TenantScope("nobody"), queries) == [[], [], [], []]
+    assert build.search(TenantScope("nobody"), queries) == [[], [], []]
 
 
 @pytest.mark.parametrize("tenant", ["", "  "])
@@ -108,7 +103,7 @@ def test_a_search_without_tenant_cannot_be_written(tenant: str) -> None:
 
 def test_excluded_documents_do_not_come_back(build: OpenBuild) -> None:
     """Forbids that a superseded document takes a place in the ranking."""
-    query = VectorQuery("passage", 10, dense=EMBEDDER.embed(["replace the pump seal"])[0])
+    query = VectorQuery("passage", 10, EMBEDDER.embed(["replace the pump seal"])[0])
     titles = {passage.chunk_id: passage.title for passage in build.passages()}
 
     scope = TenantScope("north", frozenset({"seal@1"}))
@@ -116,19 +111,46 @@ def test_excluded_documents_do_not_come_back(build: OpenBuild) -> None:
     assert [titles[hit.chunk_id] for hit in build.search(scope, [query])[0]] == ["Belt"]
 
 
-def test_scores_are_raw_cosine_and_bm25(build: OpenBuild) -> None:
+def test_scores_are_raw_cosines(build: OpenBuild) -> None:
     """Forbids an engine that normalizes or fuses: evidence is judged on these numbers."""
     point = next(item for item in points() if item.passage.title == "Seal")
-    seal = term_id(terms("seal")[0])
-    queries = [
-        VectorQuery("passage", 1, dense=point.dense["passage"]),
-        VectorQuery("bm25", 1, sparse={seal: 1.0}),
-    ]
+    query = VectorQuery("passage", 1, point.dense["passage"])
 
-    dense, sparse = build.search(TenantScope(point.passage.tenant_id), queries)
+    found = build.search(TenantScope(point.passage.tenant_id), [query])[0]
 
-    assert dense[0].score == pytest.approx(1.0, abs=1e-4)
-    assert sparse[0].score == pytest.approx(point.sparse[seal], rel=1e-4)
+    assert found[0].score == pytest.approx(1.0, abs=1e-4)
+
+
+def test_search_terms_come_back(build: OpenBuild) -> None:
+    """Forbids that opening a build has to take every text apart again, or finds other words."""
+    expected = {point.passage.chunk_id: point.passage.words for point in points()}
+
+    for passage in build.passages():
+        wanted = expected[passage.chunk_id]
+        assert {name: keys.tolist() for name, keys in passage.words.items()} == {
+            name: keys.tolist() for name, keys in wanted.items()
+        }
+
+
+def test_a_build_on_a_base_has_what_changed_and_what_did_not(store: VectorStore, build: OpenBuild) -> None:
+    """Forbids that an incremental build loses points of its base, or writes into the base."""
+    first, *others = sorted(passage.chunk_id for passage in build.passages())
+    build.close()
+    following = f"{BUILD}-next"
+    writer = store.create(following, EMBEDDER.dimension, base=BUILD)
+    writer.remove([first])
+    writer.close()
+
+    opened = store.open(following)
+    kept = sorted(passage.chunk_id for passage in opened.passages())
+    found = opened.search(TenantScope("north"), [VectorQuery("passage", 10, EMBEDDER.embed(["seal"])[0])])
+    opened.close()
+    store.drop(following)
+    assert kept == others
+    assert first not in {hit.chunk_id for hit in found[0]}
+    again = store.open(BUILD)
+    assert again.count() == 4
+    again.close()
 
 
 def test_an_unfinished_build_cannot_be_opened(store: VectorStore) -> None:

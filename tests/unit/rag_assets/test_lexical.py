@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from rag_assets.analysis import searchable, term_id, terms
-from rag_assets.lexical import FieldedIndex, passage_weights
+from rag_assets.analysis import searchable, terms
+from rag_assets.lexical import FieldedIndex, PassageIndex, SharedWords, WordPairs, keys_of
 
 
 def test_identifiers_are_found_by_their_words_and_by_their_name() -> None:
@@ -20,15 +20,17 @@ def test_noise_is_not_searched() -> None:
     assert terms(text) == ["see", "guid", "now"]
 
 
-def test_passage_weights_are_bm25() -> None:
-    """Forbids another formula: the engines must give the BM25 that the thresholds were set on.
+def test_passage_scores_are_bm25() -> None:
+    """Forbids another formula than the one that rankers and thresholds were learned on.
 
     Two passages of 2 and 4 terms, average 3. 'pump' is in one of two: idf = ln(1 + 1.5 / 1.5) = ln 2.
     tf 1 in 2 terms: norm = 1.2 * (0.25 + 0.75 * 2 / 3) = 0.9, weight = ln 2 * 2.2 / 1.9.
     """
-    weights = passage_weights([["pump", "seal"], ["belt", "slip", "belt", "motor"]])
+    index = PassageIndex([keys_of(["pump", "seal"]), keys_of(["belt", "slip", "belt", "motor"])])
 
-    assert weights[0][term_id("pump")] == pytest.approx(math.log(2) * 2.2 / 1.9)
+    scores = index.key_scores(keys_of(["pump"]))
+
+    assert scores.tolist() == [pytest.approx(math.log(2) * 2.2 / 1.9), 0.0]
 
 
 def test_a_repeated_query_word_counts_once() -> None:
@@ -60,3 +62,25 @@ def test_unknown_words_lower_the_coverage() -> None:
 
     assert index.coverage(["pump", "forklift"])[0] == pytest.approx(math.log(2) / math.log(12))
     assert index.coverage([]).tolist() == [0.0, 0.0]
+
+
+def test_neighbouring_words_count_in_their_order() -> None:
+    """Forbids that 'rule thanos' is taken for 'thanos rule'."""
+    pairs = WordPairs([keys_of(["thanos", "rule", "slow"]), keys_of(["rule", "thanos"])])
+
+    first, second = pairs.coverage(keys_of(["thanos", "rule"]))
+
+    assert first > 0 == second
+
+
+def test_shared_words_are_weighed_both_ways() -> None:
+    """Forbids that a long label which mentions one asked word looks as good as the label itself."""
+    labels = [keys_of(["pump"]), keys_of(["pump", "seal", "belt"])]
+    index = FieldedIndex([{"title": ["pump"]}, {"title": ["pump", "seal", "belt"]}])
+    shared = SharedWords(labels, index)
+
+    of_part = shared.of_part(keys_of(["pump"]))
+
+    assert of_part[0] == pytest.approx(1.0)
+    assert of_part[1] < 0.5
+    assert shared.of_question(keys_of(["pump"])).tolist() == [pytest.approx(1.0), pytest.approx(1.0)]

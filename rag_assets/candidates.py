@@ -1,0 +1,147 @@
+"""Candidates of a search: the documents that any of five rankings puts forward, with every raw score.
+
+Add a ranking to `RANKINGS` when it judges documents apart from the others. Avoid learned weights
+here (`rag_assets.rerank`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_assets.index.contract import Passage, TenantLeakError, TenantScope, VectorHit
+from rag_assets.library import TenantLibrary
+from rag_assets.postings import Keys, Scores
+
+RANKINGS = ("fielded", "passage_words", "passage", "title", "lead")
+"""BM25F of the document, BM25 of its best passage, cosine of its best passage, its title, its lead."""
+
+RRF_K = 10
+"""Constant of reciprocal rank fusion. Engines default to other values (Qdrant's server to 2)."""
+
+PASSAGE_DEPTH = 100  # passages per ranking: about 50 documents
+DOCUMENT_DEPTH = 50
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Documents of one tenant, best first by the fused score.
+
+    Attributes:
+        positions: Shape (n,): places in the tenant's library.
+        scores: Shape (n, 5): raw scores in the order of `RANKINGS`; NaN where a vector ranking
+            did not reach the document.
+        ranks: Shape (n, 5): places in each ranking, from 0; `DOCUMENT_DEPTH` where it is not in it.
+        fused: Shape (n,): sum of 1 / (k + rank) over the rankings.
+        passages: The passage of each document that words and meaning put first.
+        passage_words: BM25 of those passages.
+    """
+
+    positions: NDArray[np.int64]
+    scores: Scores
+    ranks: NDArray[np.int64]
+    fused: Scores
+    passages: tuple[Passage, ...]
+    passage_words: Scores
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+def find_candidates(
+    library: TenantLibrary, scope: TenantScope, keys: Keys, hits: Mapping[str, Sequence[VectorHit]]
+) -> Candidates:
+    """Fuse the rankings of one question.
+
+    Args:
+        library: The tenant's documents.
+        scope: Whose, and which documents to leave out.
+        keys: Keys of the question's words, without repeats.
+        hits: What the engine found, by vector name; best first.
+
+    Raises:
+        TenantLeakError: The engine returned a passage of another tenant.
+    """
+    allowed = np.ones(len(library.documents), dtype=bool)
+    allowed[[library.positions[key] for key in scope.excluded_documents if key in library.positions]] = False
+    of_passages = library.passage_words.key_scores(keys)
+    by_words = {
+        "fielded": library.lexical.key_scores(keys),
+        "passage_words": np.maximum.reduceat(of_passages, library.first_passages[:-1]),
+    }
+    rankings: list[tuple[NDArray[np.int64], Scores]] = []
+    for name in RANKINGS:
+        if name in by_words:
+            rankings.append(_of_words(by_words[name], allowed))
+        else:
+            rankings.append(_of_vectors(library, hits.get(name, ()), allowed))
+    found = np.unique(np.concatenate([places for places, _ in rankings]))
+    scores = np.full((len(found), len(RANKINGS)), np.nan)
+    ranks = np.full((len(found), len(RANKINGS)), DOCUMENT_DEPTH, dtype=np.int64)
+    for column, (name, (places, values)) in enumerate(zip(RANKINGS, rankings, strict=True)):
+        rows = np.searchsorted(found, places)
+        scores[rows, column] = values
+        ranks[rows, column] = np.minimum(np.arange(len(places)), DOCUMENT_DEPTH)
+        if name in by_words:
+            scores[:, column] = by_words[name][found]
+    fused = np.where(ranks < DOCUMENT_DEPTH, 1.0 / (RRF_K + 1 + ranks), 0.0).sum(axis=1)
+    order = np.lexsort((found, -fused))
+    found = found[order]
+    places = _best_passages(library, found, of_passages, hits.get("passage", ()))
+    passages = tuple(
+        library.documents[position].passages[place - library.first_passages[position]]
+        for position, place in zip(found.tolist(), places, strict=True)
+    )
+    return Candidates(found, scores[order], ranks[order], fused[order], passages, of_passages[places])
+
+
+def _of_words(scores: Scores, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Scores]:
+    """The best documents with a word in common, best first; ties by place."""
+    scores = np.where(allowed, scores, 0.0)
+    if len(scores) > DOCUMENT_DEPTH:
+        least = np.partition(scores, -DOCUMENT_DEPTH)[-DOCUMENT_DEPTH]
+        places = np.flatnonzero(scores >= max(least, 1e-12))
+    else:
+        places = np.flatnonzero(scores > 0)
+    places = places[np.argsort(-scores[places], kind="stable")][:DOCUMENT_DEPTH]
+    return places, scores[places]
+
+
+def _of_vectors(
+    library: TenantLibrary, hits: Sequence[VectorHit], allowed: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], Scores]:
+    """Documents in the order of their best passage."""
+    best: dict[int, float] = {}
+    for hit in hits:
+        best.setdefault(owner(library, hit), hit.score)
+    places = np.fromiter(best, np.int64, len(best))
+    values = np.fromiter(best.values(), np.float64, len(best))
+    kept = allowed[places]
+    return places[kept], values[kept]
+
+
+def owner(library: TenantLibrary, hit: VectorHit) -> int:
+    """Where the hit's document stands in the tenant's own library."""
+    position = library.position_of.get(hit.chunk_id)
+    if position is None:
+        raise TenantLeakError(
+            f"passage {hit.chunk_id} does not belong to the tenant that asked; query stopped"
+        )
+    return position
+
+
+def _best_passages(
+    library: TenantLibrary, found: NDArray[np.int64], words: Scores, hits: Sequence[VectorHit]
+) -> list[int]:
+    """For each document the passage that its words and its meaning put first, as a place in the library."""
+    first = library.first_passages
+    fused = np.zeros(len(words))
+    if len(words):
+        top = np.argsort(-words, kind="stable")[:PASSAGE_DEPTH]
+        top = top[words[top] > 0]
+        fused[top] += 1.0 / (RRF_K + 1 + np.arange(len(top)))
+    for rank, hit in enumerate(hits, start=1):
+        position = owner(library, hit)
+        fused[first[position] + library.passages[hit.chunk_id].ordinal] += 1.0 / (RRF_K + rank)
+    return [int(first[item] + np.argmax(fused[first[item] : first[item + 1]])) for item in found.tolist()]

@@ -1,0 +1,1 @@
+"""How good retrieval is on questions whose right documents are known."""
