@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -76,6 +76,72 @@ class Environment(BaseSettings):
         default=None,
         validation_alias="OPSGRAPH_API_URL",
         description="The opsgraph API that the command line and Dagster ask; unset means the local one.",
+    )
+    api_keys_required: bool = Field(
+        default=False,
+        validation_alias="OPSGRAPH_API_KEYS_REQUIRED",
+        description="Whether the API refuses requests without a key; set it wherever it leaves loopback.",
+    )
+    api_requests_per_minute: int = Field(
+        default=60_000,
+        gt=0,
+        validation_alias="OPSGRAPH_API_REQUESTS_PER_MINUTE",
+        description="Requests per minute of each tenant, where its key says nothing else.",
+    )
+    api_client_keys: dict[str, str] = Field(
+        default_factory=dict,
+        validation_alias="OPSGRAPH_API_CLIENT_KEYS",
+        description='Keys that the command line and Dagster send, by tenant, as JSON: {"tenant": "ogk_…"}.',
+    )
+    llm_provider: Literal["openai", "anthropic", "google"] = Field(
+        default="openai",
+        validation_alias="OPSGRAPH_LLM_PROVIDER",
+        description="Protocol of the language model; `openai` is any OpenAI-compatible endpoint.",
+    )
+    llm_model: str | None = Field(
+        default=None,
+        validation_alias="OPSGRAPH_LLM_MODEL",
+        description="Model that writes answers; unset means the extractive copilot, without any model.",
+    )
+    llm_url: str | None = Field(
+        default=None,
+        validation_alias="OPSGRAPH_LLM_URL",
+        description="Base URL of the endpoint, for example `http://127.0.0.1:11434/v1`.",
+    )
+    llm_api_key: SecretStr = Field(
+        default=SecretStr("none"),
+        validation_alias="OPSGRAPH_LLM_API_KEY",
+        description="Key of the endpoint; local servers take any.",
+    )
+    llm_timeout_s: float = Field(
+        default=300.0,
+        gt=0,
+        validation_alias="OPSGRAPH_LLM_TIMEOUT_S",
+        description="After this many seconds the extractive answer is given (s).",
+    )
+    llm_max_tokens: int = Field(
+        default=20_000,
+        gt=0,
+        validation_alias="OPSGRAPH_LLM_MAX_TOKENS",
+        description="Tokens that one answer may use in all, read and written.",
+    )
+    llm_max_cost: float = Field(
+        default=0.25,
+        ge=0,
+        validation_alias="OPSGRAPH_LLM_MAX_COST",
+        description="What one answer may cost, in the currency of the prices; no cap without prices.",
+    )
+    llm_price_in: float = Field(
+        default=0.0,
+        ge=0,
+        validation_alias="OPSGRAPH_LLM_PRICE_IN",
+        description="Price of a million tokens read.",
+    )
+    llm_price_out: float = Field(
+        default=0.0,
+        ge=0,
+        validation_alias="OPSGRAPH_LLM_PRICE_OUT",
+        description="Price of a million tokens written.",
     )
     postgres_port: int = Field(
         default=54329,

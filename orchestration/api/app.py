@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
+from orchestration.api.access import AccessMiddleware, TenantLimiter
 from orchestration.api.docs import docs_router
 from orchestration.api.errors import add_error_handlers
 from orchestration.api.health import health_router
 from orchestration.api.inference import Inference
 from orchestration.api.intake_routes import intake_router
 from orchestration.environment import Environment
+from rag_assets.copilot.analytics_http import analytics_router
+from rag_assets.copilot.answers_http import answers_router
 from rag_assets.copilot.http import copilot_router
+from rag_assets.copilot.keys import KeyStore
 
 if TYPE_CHECKING:
     from rag_assets.copilot.copilot import Copilot
@@ -36,14 +40,17 @@ def create_app(environment: Environment | None = None) -> FastAPI:
     settings = environment or Environment()
     served: dict[str, Copilot] = {}
     inference = Inference(settings)
+    keys = KeyStore(settings.database_url)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        keys.open()
         copilot = served["copilot"] = _open(settings)
         inference.open()
         yield
         inference.close()
         copilot.close()
+        keys.close()
 
     app = FastAPI(
         title="opsgraph API",
@@ -58,11 +65,16 @@ def create_app(environment: Environment | None = None) -> FastAPI:
         return served["copilot"]
 
     app.include_router(copilot_router(copilot))
+    app.include_router(analytics_router(copilot))
+    app.include_router(answers_router(copilot))
     app.include_router(health_router(copilot))
     app.include_router(intake_router(settings))
     inference.mount(app)
     app.include_router(docs_router())
     add_error_handlers(app)
+    # Outermost: a route that is mounted later, by whatever package, is behind it too.
+    limiter = TenantLimiter(settings.api_requests_per_minute)
+    app.add_middleware(AccessMiddleware, keys=keys, limiter=limiter, keys_required=settings.api_keys_required)
     return app
 
 

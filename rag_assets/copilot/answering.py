@@ -4,26 +4,28 @@ Every number comes from a row that is cited, every quote from a passage that is 
 no answer. Avoid SQL and search here.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
 
-from rag_assets.analysis import searchable, terms
+from rag_assets.copilot import phrases
 from rag_assets.copilot.draft import Draft
+from rag_assets.copilot.evidence import Evidence, FoundDocument
 from rag_assets.copilot.extraction import Quote, best_sentences, section_of, steps
-from rag_assets.copilot.gathering import Gathered
+from rag_assets.copilot.injections import gives_orders
+from rag_assets.copilot.phrases import table
 from rag_assets.copilot.questions import Topic
-from rag_assets.copilot.results import DocumentSource, Row, TableSource, ToolResult, ToolStatus, as_text
-from rag_assets.copilot.tools.runbooks import document_source
-from rag_assets.lexical import FieldedIndex
-from rag_assets.retrieval import SearchHit
+from rag_assets.copilot.results import DocumentSource, Row, ToolResult, ToolStatus
+from rag_assets.copilot.tools.changes import newest_first
 
-COMPOSER = "extractive-1"
+COMPOSER = "extractive-2"
 """Stamped on receipts: raise it when equal evidence would give another text."""
 
 _QUOTED_DOCUMENTS = 2
 _AS_STRONG = 0.9  # a second document is quoted when about as much speaks for it as for the best
 _NEXT_STEPS = 6
+_CLEAR_COSINE = 0.6
+_CLEAR_COVERAGE = 0.8
 
 
 class AnswerStatus(Enum):
@@ -39,190 +41,188 @@ class Composed:
 
     Attributes:
         confidence: `high`, `medium`, `low`, or `none` for a refusal.
+        reason: Why the confidence is what it is, in a sentence.
     """
 
     status: AnswerStatus
     text: str
     draft: Draft
     confidence: str
+    reason: str
 
 
-def compose(gathered: Gathered, lexical: FieldedIndex) -> Composed:
-    """Write the answer.
-
-    Args:
-        gathered: What the tools gave.
-        lexical: Word statistics of the tenant's documents, to weigh the words of sentences.
-    """
-    draft = Draft(gathered.asked_on)
-    if not (gathered.reading.unknown_machines and not gathered.reading.equipment_ids):
-        _say_predictions(draft, gathered)
-        _say_health(draft, gathered.health)
-        _say_events(draft, gathered)
-        _say_runbooks(draft, gathered, lexical)
-    if not draft.statements or _lacks_the_main_thing(gathered):
-        return Composed(AnswerStatus.REFUSED, _refusal(gathered), Draft(gathered.asked_on), "none")
+def compose(evidence: Evidence) -> Composed:
+    """Write the answer; equal evidence gives equal bytes."""
+    draft = Draft(evidence.asked_on)
+    is_named = not (evidence.unknown and not evidence.machines)
+    if is_named and not evidence.ambiguous:
+        for purpose, result in evidence.results.items():
+            if result.status is ToolStatus.SUCCESS:
+                _say(draft, evidence, purpose, result)
+    if not draft.statements or _lacks_the_main_thing(evidence):
+        reason = "Nothing that was looked at answers the question."
+        return Composed(AnswerStatus.REFUSED, _refusal(evidence), Draft(evidence.asked_on), "none", reason)
     text = " ".join(statement.cited for statement in draft.statements)
-    return Composed(AnswerStatus.ANSWERED, text, draft, _confidence(gathered))
+    return Composed(AnswerStatus.ANSWERED, text, draft, *_confidence(evidence))
 
 
-def _lacks_the_main_thing(gathered: Gathered) -> bool:
+def _lacks_the_main_thing(evidence: Evidence) -> bool:
     """A question about the fleet's risk without predictions is not answered by a runbook."""
-    needs = {Topic.FLEET_RISK: gathered.predictions, Topic.EVENTS: gathered.events}
-    main = needs.get(gathered.reading.topic)
-    if gathered.reading.topic is Topic.MACHINE and gathered.reading.codes:
-        main = gathered.runbooks
-    return main is not None and main.status is not ToolStatus.SUCCESS
+    topic, found = evidence.topic, evidence.found
+    if topic is Topic.FLEET_RISK:
+        return found("predictions") is None
+    if topic is Topic.MACHINE and evidence.codes:
+        return found("runbooks") is None
+    if topic is Topic.CAUSE:
+        return not any(found(purpose) for purpose in evidence.results if purpose.startswith("measure"))
+    if topic is Topic.FORECAST:
+        return found("forecast") is None and found("violations") is None
+    return False
 
 
-def _table(result: ToolResult | None) -> TableSource | None:
-    if result is None or result.status is not ToolStatus.SUCCESS:
-        return None
-    source = result.sources[0]
-    return source if isinstance(source, TableSource) else None
+_Sayer = Callable[[Draft, Evidence, ToolResult], None]
 
 
-def _say_predictions(draft: Draft, gathered: Gathered) -> None:
-    source = _table(gathered.predictions)
-    if source is None:
-        return
-    first = source.rows[0]
-    hours, as_of = as_text(first["horizon_hours"]), as_text(first["as_of"])
-    ranking = ", ".join(
-        f"{row['equipment_id']} (probability {as_text(row['failure_probability'])}, {row['risk_level']})"
-        for row in source.rows
-    )
-    if gathered.reading.topic is Topic.FLEET_RISK:
-        lead = f"Most likely to fail within {hours} h, as of {as_of}: {ranking}."
-    else:
-        lead = f"Failure within {hours} h, as of {as_of}: {ranking}."
-    draft.say(lead, [source])
-    factors = [str(factor) for factor in first["contributing_factors"]]
-    if factors:
-        draft.say(f"Behind the figure of {first['equipment_id']}: {'; '.join(factors)}.", [source])
-    draft.say(
-        f"Recommended for {first['equipment_id']}: {_sentence(str(first['recommended_action']))}", [source]
-    )
+def _say(draft: Draft, evidence: Evidence, purpose: str, result: ToolResult) -> None:
+    sayer = _SAYERS.get(purpose) or _SAYERS.get(purpose.split(" ")[0])
+    if sayer:
+        sayer(draft, evidence, result)
 
 
-def _say_health(draft: Draft, result: ToolResult | None) -> None:
-    source = _table(result)
-    if source is None:
-        return
-    row = source.rows[0]
-    metrics = as_text(row["avg_metrics_24h"] or {})
-    means = f"; means over the last day: {metrics}" if metrics else ""
-    last = f", last reading {as_text(row['last_reading_time'])}" if row["last_reading_time"] else ""
-    draft.say(f"{row['equipment_id']} is in state {row['health_status']}{last}{means}.", [source])
+def _say_rows(phrase: Callable[[Sequence[Row], Evidence], str]) -> _Sayer:
+    """One sentence from the rows of a result's table."""
+
+    def say(draft: Draft, evidence: Evidence, result: ToolResult) -> None:
+        source = table(result)
+        if source:
+            draft.say(phrase(source.rows, evidence), [source])
+
+    return say
 
 
-def _say_events(draft: Draft, gathered: Gathered) -> None:
-    source = _table(gathered.events)
-    if source is None:
-        return
-    first = source.rows[0]
-    whose = f" of {gathered.machine_id}" if gathered.machine_id else ""
-    span = f"from {as_text(first['window_start_at'])} to {as_text(first['window_end_at'])}"
-    draft.say(f"Events{whose} {span}: {'; '.join(_event(row) for row in source.rows[:6])}.", [source])
+def _say_predictions(draft: Draft, evidence: Evidence, result: ToolResult) -> None:
+    source = table(result)
+    if source:
+        is_fleet = evidence.topic is not Topic.MACHINE
+        for sentence in phrases.predictions(source, is_fleet):
+            draft.say(sentence, [source])
 
 
-def _event(row: Row) -> str:
-    kind = str(row["event_type"]).replace("_", " ")
-    code = f" {row['code']}" if row["code"] else ""
-    return f"{kind}{code} × {row['event_count']} (last {as_text(row['last_event_at'])})"
+def _say_changes(draft: Draft, _: Evidence, result: ToolResult) -> None:
+    for source, row in newest_first(result)[:6]:
+        draft.say(phrases.change(row), [source])
 
 
-def _say_runbooks(draft: Draft, gathered: Gathered, lexical: FieldedIndex) -> None:
-    if gathered.runbooks is None or gathered.runbooks.status is not ToolStatus.SUCCESS:
-        return
-    query_terms = terms(searchable(gathered.runbooks.query))
-    first, *others = gathered.hits
-    comparable = [hit for hit in others if hit.evidence.strength >= _AS_STRONG * first.evidence.strength]
-    for rank, hit in enumerate([first, *comparable][:_QUOTED_DOCUMENTS]):
+def _say_schedule(draft: Draft, _: Evidence, result: ToolResult) -> None:
+    source = table(result)
+    for row in source.rows if source else ():
+        draft.say(phrases.schedule(row), [source] if source else [])
+
+
+def _say_violations(draft: Draft, _: Evidence, result: ToolResult) -> None:
+    source = table(result)
+    for row in source.rows[:3] if source else ():
+        draft.say(phrases.violation(row), [source] if source else [])
+
+
+def _say_runbooks(draft: Draft, evidence: Evidence, _: ToolResult) -> None:
+    weights = evidence.weights
+
+    def weigh(term: str) -> float:
+        return weights.get(term, 0.0)
+
+    first, *others = evidence.documents
+    comparable = [document for document in others if document.strength >= _AS_STRONG * first.strength]
+    for rank, document in enumerate([first, *comparable][:_QUOTED_DOCUMENTS]):
         wanted = 2 if rank == 0 else 1
-        for quote in best_sentences(hit.document.content, query_terms, lexical.idf, wanted):
-            source = _source_of(hit, quote)
-            if source:
+        for quote in best_sentences(document.content, list(weights), weigh, wanted):
+            source = _source_of(document, quote)
+            if source and not gives_orders(quote.text):
                 draft.say(quote.text, [source], is_quote=True)
         if not draft.steps:
-            for step in steps(hit.document.content, _NEXT_STEPS):
-                source = _source_of(hit, step)
-                if source:
+            for step in steps(document.content, _NEXT_STEPS):
+                source = _source_of(document, step)
+                if source and not gives_orders(step.text):
                     draft.advise(step.text, [source])
 
 
-def _source_of(hit: SearchHit, quote: Quote) -> DocumentSource | None:
+def _whose(evidence: Evidence) -> str:
+    return phrases.whose(evidence.machines, evidence.plants)
+
+
+def _unit(rows: Sequence[Row], evidence: Evidence, column: str = "measure") -> str:
+    return evidence.units.get(str(rows[0][column]), "")
+
+
+def _of_machine(evidence: Evidence) -> str:
+    return f" of {evidence.machine_id}" if evidence.machine_id else ""
+
+
+_SAYERS: Mapping[str, _Sayer] = {
+    "predictions": _say_predictions,
+    "scored": _say_rows(lambda rows, _: phrases.scored(rows[0])),
+    "health": _say_rows(lambda rows, _: phrases.health(rows[0])),
+    "events": _say_rows(lambda rows, evidence: phrases.events(rows, _of_machine(evidence))),
+    "errors": _say_rows(lambda rows, evidence: phrases.events(rows, _of_machine(evidence))),
+    "measure": _say_rows(
+        lambda rows, evidence: phrases.measure(rows[0], _unit(rows, evidence), _whose(evidence))
+    ),
+    "comparison": _say_rows(
+        lambda rows, evidence: phrases.comparison(rows, _unit(rows, evidence), evidence.is_ascending)
+    ),
+    "contribution": _say_rows(lambda rows, _: phrases.contribution(rows)),
+    "anomalies": _say_rows(lambda rows, _: phrases.anomalies(rows)),
+    "forecast": _say_rows(lambda rows, evidence: phrases.forecast(rows, _unit(rows, evidence, "metric"))),
+    "log signals": _say_rows(lambda rows, _: phrases.log_signals(rows)),
+    "log levels": _say_rows(lambda rows, _: phrases.log_levels(rows)),
+    "changes": _say_changes,
+    "schedule": _say_schedule,
+    "violations": _say_violations,
+    "runbooks": _say_runbooks,
+}
+"""How a result is put into words, by its purpose or by the first word of it. The fleet is looked at
+to know which machines there are, and says nothing."""
+
+
+def _source_of(document: FoundDocument, quote: Quote) -> DocumentSource | None:
     """The passage that a quote stands in; a quote that two passages share is cited by the first."""
     wanted = " ".join(quote.text.split())
-    for passage in hit.document.passages:
+    for passage in document.passages:
         if wanted in " ".join(passage.text.split()):
             section = quote.section or section_of(passage.text, quote.text, passage.section)
-            return document_source(passage, section)
+            return replace(passage, section=section)
     return None
 
 
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+def _confidence(evidence: Evidence) -> tuple[str, str]:
+    """`high` when everything asked for was found and the best document is clearly about it."""
+    asked = {purpose: result for purpose, result in evidence.results.items() if purpose != "fleet"}
+    found = [result for result in asked.values() if result.status is ToolStatus.SUCCESS]
+    best: float = max((document.cosine or 0.0 for document in evidence.documents), default=0.0)
+    covered: float = max((document.coverage for document in evidence.documents), default=0.0)
+    documents_fit = "runbooks" not in asked or best >= _CLEAR_COSINE or covered >= _CLEAR_COVERAGE
+    absent = ", ".join(purpose for purpose, result in asked.items() if result not in found)
+    if not absent and documents_fit:
+        return "high", "Everything that was looked at had an answer."
+    doubt = f"Nothing was found for: {absent}." if absent else "The best document only touches the question."
+    return ("medium" if documents_fit or len(found) > 1 else "low"), doubt
 
 
-def _confidence(gathered: Gathered) -> str:
-    """In words: `high` when everything asked for was found and the best document is clearly about it."""
-    asked = [result for result in gathered.results if result is not gathered.fleet]
-    found = [result for result in asked if result.status is ToolStatus.SUCCESS]
-    best: float = max((hit.evidence.cosine or 0.0 for hit in gathered.hits), default=0.0)
-    covered: float = max((hit.evidence.coverage for hit in gathered.hits), default=0.0)
-    documents_fit = gathered.runbooks is None or best >= _CLEAR_COSINE or covered >= _CLEAR_COVERAGE
-    if len(found) == len(asked) and documents_fit:
-        return "high"
-    return "medium" if documents_fit or len(found) > 1 else "low"
-
-
-_CLEAR_COSINE = 0.6
-_CLEAR_COVERAGE = 0.8
-
-
-def _refusal(gathered: Gathered) -> str:
-    reading, tenant = gathered.reading, gathered.question.tenant_id
-    if reading.unknown_machines and not reading.equipment_ids:
-        known = len(gathered.fleet.rows)
-        missing = f"{', '.join(reading.unknown_machines)} is none of the {known} machines of tenant {tenant}"
-        if gathered.fleet.status is not ToolStatus.SUCCESS:
-            missing = gathered.fleet.missing
+def _refusal(evidence: Evidence) -> str:
+    tenant, fleet = evidence.question.tenant_id, evidence.results["fleet"]
+    if evidence.ambiguous:
+        said, machines = next(iter(evidence.ambiguous.items()))
+        return f"Several machines fit {said!r}: {', '.join(machines)}. Ask again with one of them."
+    if evidence.unknown and not evidence.machines:
+        missing = (
+            f"{', '.join(evidence.unknown)} is none of the {len(fleet.rows)} machines of tenant {tenant}"
+        )
+        if fleet.status is not ToolStatus.SUCCESS:
+            missing = fleet.missing
         return f"No evidence, so no answer. Missing: {missing}."
     missing_parts = [
         f"{result.tool}: {result.missing}"
-        for result in gathered.results
-        if result.status is not ToolStatus.SUCCESS and result is not gathered.fleet
+        for purpose, result in evidence.results.items()
+        if result.status is not ToolStatus.SUCCESS and purpose != "fleet"
     ]
     return f"No evidence, so no answer. Missing: {'; '.join(missing_parts) or 'everything'}."
-
-
-def evidence_rows(gathered: Gathered) -> list[dict[str, Any]]:
-    """What was looked at, as JSON-ready rows: tool, status, query, window, and what came back."""
-    rows: list[dict[str, Any]] = []
-    for result in gathered.results:
-        window = result.window
-        rows.append(
-            {
-                "tool": result.tool,
-                "status": result.status.value,
-                "query": " ".join(result.query.split()),
-                "parameters": dict(result.parameters),
-                "window": [window.starts_at, window.ends_at] if window else None,
-                "missing": result.missing or None,
-                "found": [_found(source, result) for source in result.sources],
-            }
-        )
-    return rows
-
-
-def _found(source: Any, result: ToolResult) -> dict[str, Any]:
-    if isinstance(source, TableSource):
-        return {"table": source.table, "as_of": source.as_of, "rows": [dict(row) for row in source.rows]}
-    return {
-        "document_id": source.document_id,
-        "version": source.version,
-        "chunk_id": source.chunk_id,
-        "content_hash": source.content_hash,
-        "scores": dict(result.scores.get(source.chunk_id, {})),
-    }

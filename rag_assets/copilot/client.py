@@ -4,6 +4,7 @@ Avoid answering here; an address in, the API's own answer out.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -26,12 +27,14 @@ class ApiCopilot:
 
     Args:
         url: Address of the API.
+        keys: Key to send, by tenant; an API that wants none needs none.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, keys: Mapping[str, str] | None = None) -> None:
+        self._keys = keys or {}
         self._client = httpx.Client(base_url=url, timeout=_ANSWER_SECONDS)
 
-    def diagnose(self, question: Question, question_id: str | None = None) -> Diagnosis:
+    def diagnose(self, question: Question, question_id: str | None = None, keep: bool = True) -> Diagnosis:
         """Ask `/v1/diagnose`.
 
         Raises:
@@ -42,8 +45,11 @@ class ApiCopilot:
             "tenant_id": question.tenant_id,
             "equipment_id": question.equipment_id,
             "question_id": question_id,
+            "keep": keep,
         }
-        response = self._client.post("/v1/diagnose", json=body)
+        key = self._keys.get(question.tenant_id)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        response = self._client.post("/v1/diagnose", json=body, headers=headers)
         payload: dict[str, Any] = response.json() if _is_json(response) else {}
         if response.is_error:
             reason = payload.get("error", {}).get("message") or response.text[:200]
@@ -64,7 +70,13 @@ def api_answers(url: str) -> bool:
     return response.is_success and _is_json(response) and "index_build" in response.text
 
 
-def connect_copilot(api_url: str, database_url: str, store: VectorStore, embedder: Embedder) -> Answering:
+def connect_copilot(
+    api_url: str,
+    database_url: str,
+    store: VectorStore,
+    embedder: Embedder,
+    keys: Mapping[str, str] | None = None,
+) -> Answering:
     """Who answers: the API while it is up (it holds the embedded index), else this process.
 
     Args:
@@ -72,8 +84,9 @@ def connect_copilot(api_url: str, database_url: str, store: VectorStore, embedde
         database_url: The opsgraph database.
         store: The engine, for answering in this process.
         embedder: The embedder, for answering in this process.
+        keys: Key to send to the API, by tenant.
     """
-    return ApiCopilot(api_url) if api_answers(api_url) else open_copilot(database_url, store, embedder)
+    return ApiCopilot(api_url, keys) if api_answers(api_url) else open_copilot(database_url, store, embedder)
 
 
 def _is_json(response: httpx.Response) -> bool:

@@ -5,18 +5,23 @@ Everything here works without Dagster, HTTP and a language model.
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from rag_assets.copilot.answering import compose, evidence_rows
+from rag_assets.copilot.analysis import Analysis, AnalysisRequest, analyse
+from rag_assets.copilot.answering import COMPOSER, Composed, compose
+from rag_assets.copilot.evidence import Evidence, digest, freeze, thaw
 from rag_assets.copilot.gathering import gather
+from rag_assets.copilot.looked_at import evidence_rows, looked_at, not_looked_at
 from rag_assets.copilot.questions import Question
-from rag_assets.copilot.receipts import answer_id, receipt, store_answer
+from rag_assets.copilot.receipts import answer_digest, answer_id, receipt, store_answer
 from rag_assets.copilot.tools.database import CONNECTION_SECONDS, ReadOnlyDatabase
+from rag_assets.copilot.tools.measures import MeasureCatalogue
 from rag_assets.embedding import Embedder
 from rag_assets.index.builds import IndexBuild, current_build
 from rag_assets.index.contract import TenantScope, VectorStore
@@ -32,19 +37,47 @@ class Diagnosis:
         status: `answered` or `refused`.
         citations: As JSON-ready objects, by number.
         evidence: What was looked at, found or not.
+        looked_at: The same in a line each.
+        not_looked_at: Tools that were not asked, and what the asked ones leave out.
+        confidence_reason: Why the confidence is what it is.
         ungrounded: Statements that their citations do not support; empty in extractive mode.
+        written_by: The composer, or the language model.
     """
 
     answer: str
     status: str
     citations: list[dict[str, Any]]
     evidence: list[dict[str, Any]]
+    looked_at: list[str]
+    not_looked_at: list[str]
     confidence: str
+    confidence_reason: str
     next_steps: list[str]
     answer_id: str
     latency_ms: float
     index_build: str
     ungrounded: list[str]
+    written_by: str
+
+
+def as_diagnosis(evidence: Evidence, composed: Composed, index_build: str, written_by: str) -> Diagnosis:
+    """The answer in the form in which it is given out, without an id and a latency yet."""
+    return Diagnosis(
+        answer=composed.text,
+        status=composed.status.value,
+        citations=[asdict(citation) for citation in composed.draft.citations],
+        evidence=evidence_rows(evidence),
+        looked_at=looked_at(evidence),
+        not_looked_at=not_looked_at(evidence),
+        confidence=composed.confidence,
+        confidence_reason=composed.reason,
+        next_steps=[step.cited for step in composed.draft.steps],
+        answer_id="",
+        latency_ms=0.0,
+        index_build=index_build,
+        ungrounded=list(composed.draft.ungrounded()),
+        written_by=written_by,
+    )
 
 
 @dataclass(frozen=True)
@@ -58,7 +91,7 @@ class FoundPassages:
 class Answering(Protocol):
     """Whoever can answer: this process, or the API over HTTP."""
 
-    def diagnose(self, question: Question, question_id: str | None = None) -> Diagnosis:
+    def diagnose(self, question: Question, question_id: str | None = None, keep: bool = True) -> Diagnosis:
         """Answer a question."""
         ...
 
@@ -86,36 +119,44 @@ class Copilot:
     ) -> None:
         self.live = live
         self._database = database
+        self._measures = MeasureCatalogue(database)
         self._receipts = receipts
         self._today = today
 
-    def diagnose(self, question: Question, question_id: str | None = None) -> Diagnosis:
+    def diagnose(self, question: Question, question_id: str | None = None, keep: bool = True) -> Diagnosis:
         """Gather evidence, compose the answer, and keep it with its receipt.
+
+        Args:
+            question: The question.
+            question_id: Row of the question table, if it comes from there.
+            keep: Whether to store the answer; an audit asks again without leaving a trace.
 
         Raises:
             MissingTenantError: The question names no tenant.
             BuildUnavailableError: No index build answers.
         """
         started = time.perf_counter()
-        scope = TenantScope(question.tenant_id)
+        TenantScope(question.tenant_id)
         with self.live.lease() as (build, retriever):
-            gathered = gather(question, self._today(), retriever, self._database)
-            composed = compose(gathered, retriever.library(scope).lexical)
-        evidence = evidence_rows(gathered)
-        diagnosis = Diagnosis(
-            answer=composed.text,
-            status=composed.status.value,
-            citations=[asdict(citation) for citation in composed.draft.citations],
-            evidence=evidence,
-            confidence=composed.confidence,
-            next_steps=[step.cited for step in composed.draft.steps],
-            answer_id=answer_id(question, gathered.asked_on, evidence),
+            gathered = gather(question, self._today(), retriever, self._database, self._measures)
+        # Composed from what storage would give back: a replay then can't differ.
+        frozen = freeze(gathered)
+        evidence, evidence_digest = thaw(frozen), digest(frozen)
+        composed = compose(evidence)
+        said = as_diagnosis(evidence, composed, build.build_id, COMPOSER)
+        diagnosis = replace(
+            said,
+            answer_id=answer_id(evidence, evidence_digest, said.written_by),
             latency_ms=round((time.perf_counter() - started) * 1000, 3),
-            index_build=build.build_id,
-            ungrounded=list(composed.draft.ungrounded()),
         )
-        self._keep(question, question_id, diagnosis, receipt(gathered, composed, build))
+        if keep:
+            kept = receipt(evidence, composed, build)
+            self._keep(question, question_id, diagnosis, kept, frozen, evidence_digest)
         return diagnosis
+
+    def analyse(self, request: AnalysisRequest) -> Analysis:
+        """Analyse a period; see `rag_assets.copilot.analysis`."""
+        return analyse(self._database, self._measures, request)
 
     def search(self, query: str, tenant_id: str, top_k: int) -> FoundPassages:
         """Plain retrieval of current documents.
@@ -127,6 +168,10 @@ class Copilot:
         request = SearchRequest(query, tenant_id, self._today(), top_k)
         with self.live.lease() as (build, retriever):
             return FoundPassages(retriever.search(request), build.build_id)
+
+    def answers(self) -> AbstractContextManager[psycopg.Connection[Any]]:
+        """A connection to the kept answers, committed at the end of the block."""
+        return self._receipts.connection()
 
     def age_days(self, effective_on: date | None) -> int | None:
         """Days since a document took effect."""
@@ -146,7 +191,13 @@ class Copilot:
         self._receipts.close()
 
     def _keep(
-        self, question: Question, question_id: str | None, diagnosis: Diagnosis, kept_receipt: dict[str, Any]
+        self,
+        question: Question,
+        question_id: str | None,
+        diagnosis: Diagnosis,
+        kept_receipt: dict[str, Any],
+        frozen: bytes,
+        evidence_digest: str,
     ) -> None:
         row = {
             "answer_id": diagnosis.answer_id,
@@ -161,16 +212,22 @@ class Copilot:
             "latency_ms": diagnosis.latency_ms,
         }
         with self._receipts.connection() as connection:
-            store_answer(connection, row)
+            store_answer(connection, row, frozen, evidence_digest, answer_digest(asdict(diagnosis)))
 
 
-def open_copilot(database_url: str, store: VectorStore, embedder: Embedder) -> Copilot:
+def open_copilot(
+    database_url: str,
+    store: VectorStore,
+    embedder: Embedder,
+    today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+) -> Copilot:
     """A copilot over the live build of a database; close it after use.
 
     Args:
         database_url: The opsgraph database.
         store: The engine that holds the builds.
         embedder: The embedder that the builds are stamped with.
+        today: The day that documents must be current on.
     """
 
     def read_alias() -> IndexBuild | None:
@@ -188,4 +245,4 @@ def open_copilot(database_url: str, store: VectorStore, embedder: Embedder) -> C
     receipts: ConnectionPool[Any] = ConnectionPool(
         database_url, min_size=1, max_size=4, timeout=CONNECTION_SECONDS, name="copilot-receipts", open=True
     )
-    return Copilot(LiveIndex(read_alias, open_build), ReadOnlyDatabase(database_url), receipts)
+    return Copilot(LiveIndex(read_alias, open_build), ReadOnlyDatabase(database_url), receipts, today)

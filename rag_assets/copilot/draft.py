@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
+from urllib.parse import quote
 
 from rag_assets.copilot.results import DocumentSource, Source, TableSource, as_text
 
@@ -16,11 +17,12 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 @dataclass(frozen=True)
 class Citation:
-    """One numbered source of an answer.
+    """One numbered source of an answer, as answers and the API give it out.
 
     Attributes:
         kind: `document` or `table`.
         snippet: The passage, or the rows as text.
+        link: Where the whole document version can be read.
         rows: The rows as the query returned them; empty for documents.
     """
 
@@ -38,6 +40,7 @@ class Citation:
     content_hash: str | None = None
     table: str | None = None
     as_of: datetime | None = None
+    link: str | None = None
     rows: tuple[dict[str, Any], ...] = ()
 
 
@@ -123,6 +126,7 @@ class Draft:
             age_days=age,
             chunk_id=source.chunk_id,
             content_hash=source.content_hash,
+            link=f"/v1/documents/{quote(source.document_id, safe='')}/{quote(source.version, safe='')}",
         )
 
 

@@ -1,39 +1,118 @@
-"""What a question asks for, by rules: machines, codes, horizon, window, and which tools can tell.
+"""What a question asks for, by rules: machines, codes, measures, period, and which tools can tell.
 
 Deterministic on purpose: the same question always looks at the same things. Avoid answering here.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
+from typing import Any
 
-_MACHINE_LIKE = re.compile(r"\b[A-Za-z]{2,}(?:-[A-Za-z]+)*-\d{2,}\b|\b[A-Za-z]{3}-[A-Za-z]-\d+\b")
+from rag_assets.copilot.naming import Naming, read_names
+from rag_assets.copilot.periods import Period, read_period
+from rag_assets.copilot.tools.measures import Measure
+
 _CODE = re.compile(r"\b(?:[A-Z]\d{3,4}|[A-Z]{2,3}-\d{2,4}|(?:error|comp|model)\s?\d{1,2})\b", re.IGNORECASE)
-_DAYS = re.compile(r"\b(?:last|past|previous)\s+(\d{1,3})\s+(day|week|month|hour)s?\b", re.IGNORECASE)
-_LAST = re.compile(r"\b(?:last|past|this|previous)\s+(day|week|month|quarter)\b|\btoday\b", re.IGNORECASE)
-_RISK = re.compile(
+
+
+def _words(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
+_RISK = _words(
     r"\b(?:which|what|any)\b.*\b(?:machine|machines|equipment|asset|assets)\b.*"
     r"\b(?:fail|fails|failing|break|breaks|risk|risky|attention|next|critical)\b"
-    r"|\b(?:most|highest)\b.*\brisk\b|\bfail(?:s|ure)?\s+next\b|\bat risk\b|\bwhat will fail\b",
-    re.IGNORECASE,
+    r"|\b(?:most|highest)\b.*\brisk\b|\bfail(?:s|ure)?\s+next\b|\bat risk\b|\bwhat will fail\b"
 )
-_EVENTS = re.compile(
-    r"\b(?:how many|how often|count|number of|history|events?|happened|occurred|raised|recorded)\b",
-    re.IGNORECASE,
+_EVENTS = _words(
+    r"\b(?:how many|how often|count|number of|history|events?|happened|occurred|raised|recorded)\b"
 )
-_WEEK = re.compile(r"\b(?:7|seven)[ -]?days?\b|\bweek\b|\b168\s?h", re.IGNORECASE)
-_DAYS_OF = {"hour": 1 / 24, "day": 1, "week": 7, "month": 30, "quarter": 91}
-DEFAULT_DAYS = 30
+_NUMBER = _words(
+    r"\b(?:average|mean|maximum|minimum|max|min|highest|lowest|peak"
+    r"|how (?:high|low|hot|much|many|long|fast|often)|value|trend(?:ing)?|level|total|number of|count"
+    r"|what (?:is|was|were|are)|has .* (?:risen|fallen|changed)"
+    r"|develop(?:ed|ing)?|evolv(?:ed|ing)|rate of|show me)\b"
+)
+_COMPARE = _words(
+    r"\b(?:compar(?:e|ed|ison)|versus|vs\.?|rank(?:ing)?|difference between|better|worse)\b"
+    r"|\bwhich\b.*\b(?:most|least|highest|lowest|worst|best|more|less|hottest|coldest|fewest|longest)\b"
+    r"|\b(?:worst|best|top)\b.*\b(?:machines?|plants?|equipment)\b"
+)
+_CAUSE = _words(
+    r"\b(?:why|causes?|caused|root[- ]cause|reasons?|contribut(?:e|es|ed|ing|ion|ions|or|ors)|behind"
+    r"|responsible|drives?|drove|due to|break ?down of|explain)\b"
+)
+_FORECAST = _words(
+    r"\bforecast(?:s|ed)?\b|\bexpect(?:ed)? (?:temperature|vibration|pressure|rotation|power|volt)"
+    r"|\bwill\b.*\b(?:be|reach|exceed|cross|rise|fall)\b"
+    r"|\bthresholds?\b.*\b(?:crossed|exceeded|violated|violations?)\b"
+)
+_CHANGES = _words(
+    r"\bwhat (?:has |was |were |had )?(?:been )?(?:changed?|different|done (?:to|on))\b"
+    r"|\bchange(?:s|log)?\b.*\bbefore\b|\bany(?:thing)? changes?\b|\brecent changes\b|\bwhich changes\b"
+)
+_LOGS = _words(
+    r"\blogs?\b|\blog (?:lines?|errors?|messages?)\b|\bservices?\b.*\b(?:down|outage|slow|failing)\b"
+)
+_ANOMALIES = _words(r"\banomal(?:y|ies|ous)\b|\bunusual\b|\bodd behaviou?r\b")
+_SCHEDULE = _words(
+    r"\bmaintenance\b.*\b(?:schedule|plan|due|first|next|overdue)\b"
+    r"|\b(?:schedule|plan|due for|overdue)\b.*\bmaintenance\b"
+    r"|\bsince (?:the |its )?last maintenance\b|\blast (?:maintained|serviced)\b"
+)
+_SCORED = _words(r"\b(?:un)?scored\b|\bwithout (?:a )?predictions?\b|\bno predictions?\b|\bnot predicted\b")
+_REPORT = _words(
+    r"\b(?:executive|weekly|management|status) (?:report|summary|overview)\b|\bkey figures\b|\bkpis?\b"
+)
+_PROCEDURE = _words(
+    r"\bhow (?:do|can|should|to|much .* take)\b|\bwhat do(?:es)? .*\b(?:mean|say)\b"
+    r"|\bmeaning of\b|\bprocedure\b"
+    r"|\bwhat (?:do|should|must|can) (?:i|we|you|one) do (?:when|if|about|after|with)\b|\bsteps?\b|\bmanual\b"
+    r"|\brunbooks?\b|\blimit\b|\btolerance\b|\bspecification\b|\bwhich (?:tool|torque|oil|grease)\b"
+)
+_STATUS = _words(
+    r"\bhow (?:is|are)\b|\bdoing\b|\bwrong\b|\brisk\b|\bstate\b|\bstatus\b|\btrouble\b|\bhealth(?:y)?\b"
+    r"|\bfail(?:s|ing|ure)?\b|\bcondition\b|\bhappen(?:s|ed|ing)?\b|\bok(?:ay)?\b"
+)
+_AGGREGATE = _words(
+    r"\b(?:average|mean(?=\s+\w)(?! and)|maximum|minimum|max|min|peak|highest|lowest"
+    r"|how (?:high|low|hot|cold|fast))\b"
+)
+_WEEK = _words(r"\b(?:7|seven)[ -]?days?\b|\bweek\b|\b168\s?h")
+_AHEAD = _words(r"\bnext (\d{1,3}) ?(hour|day|week)s?\b|\btomorrow\b|\bnext (day|week)\b")
+_LOWEST = _words(r"\b(?:least|lowest|fewest|coldest|less|minimum|shortest)\b")
+_WORST = _words(r"\b(?:worst|worse)\b")
+_BEST = _words(r"\b(?:best|better)\b")
+_EVENT_TYPES = {
+    "error": _words(r"\berrors?\b|\bcodes?\b|\balarms?\b"),
+    "failure": _words(r"\bfailures?\b|\bbreakdowns?\b"),
+    "maintenance": _words(r"\bmaintenance\b"),
+    "component_replacement": _words(r"\breplace(?:d|ments?)\b"),
+}
+_AHEAD_HOURS = {"hour": 1, "day": 24, "week": 168}
 
 
 class Topic(Enum):
     """What the copilot can be asked about."""
 
+    AMBIGUOUS = "ambiguous"
     FLEET_RISK = "fleet_risk"
     MACHINE = "machine"
     EVENTS = "events"
     HOW_TO = "how_to"
+    MEASURE = "measure"
+    COMPARISON = "comparison"
+    CAUSE = "cause"
+    FORECAST = "forecast"
+    CHANGES = "changes"
+    LOGS = "logs"
+    ANOMALIES = "anomalies"
+    SCHEDULE = "schedule"
+    SCORED = "scored"
+    REPORT = "report"
+    UNKNOWN_MEASURE = "unknown_measure"
 
 
 @dataclass(frozen=True)
@@ -51,88 +130,154 @@ class Reading:
 
     Attributes:
         topic: Decides which tools are asked.
-        equipment_ids: Machines of the tenant that it names.
-        unknown_machines: Names that look like machines and are none of the tenant's.
+        names: Machines and plants.
         codes: Error codes, components and machine models that it names: evidence must name them too.
-        horizon_hours: Of predictions.
-        days: Window of events.
-        search_text: The question without machine names, which only add noise to document search.
+        measures: Figures that it names, in the order of mention.
+        event_types: Kinds of events that it names; empty means all.
+        horizon_hours: Of predictions and forecasts.
+        period: Of events and figures.
+        is_ascending: Whether the lowest values are asked for.
     """
 
     topic: Topic
-    equipment_ids: tuple[str, ...]
-    unknown_machines: tuple[str, ...]
+    names: Naming
     codes: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    event_types: tuple[str, ...]
     horizon_hours: int
-    days: int
-    search_text: str
+    period: Period
+    is_ascending: bool
+
+    @property
+    def equipment_ids(self) -> tuple[str, ...]:
+        """Machines of the tenant that it names."""
+        return self.names.machines
+
+    @property
+    def unknown_machines(self) -> tuple[str, ...]:
+        """Names that look like machines and are none of the tenant's."""
+        return self.names.unknown
+
+    @property
+    def search_text(self) -> str:
+        """The question without machine ids."""
+        return self.names.text
 
 
-def read_question(question: Question, fleet: Collection[str]) -> Reading:
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def read_question(
+    question: Question,
+    fleet: Mapping[str, Mapping[str, Any]],
+    measures: Sequence[Measure] = (),
+    now_at: datetime | None = None,
+) -> Reading:
     """Read a question.
 
     Args:
         question: As it was asked; its `equipment_id` counts as named.
-        fleet: Ids of all machines of the tenant.
+        fleet: All machines of the tenant, by id.
+        measures: Figures that the question mentions.
+        now_at: The plant's clock; periods end there.
     """
-    known = {equipment_id.lower(): equipment_id for equipment_id in fleet}
-    named = [match.group() for match in _MACHINE_LIKE.finditer(question.text)]
-    if question.equipment_id:
-        named.insert(0, question.equipment_id)
-    machines = tuple(dict.fromkeys(known[name.lower()] for name in named if name.lower() in known))
-    unknown = tuple(
-        dict.fromkeys(
-            name for name in named if name.lower() not in known and _names_a_machine(name, question, known)
-        )
-    )
-    search_text = question.text
-    for name in named:
-        if name.lower() in known or name in unknown:
-            search_text = search_text.replace(name, " ")
-    codes = tuple(dict.fromkeys(_code(match.group()) for match in _CODE.finditer(search_text)))
+    names = read_names(question.text, fleet, question.equipment_id)
+    codes = tuple(dict.fromkeys(_code(match.group()) for match in _CODE.finditer(names.text)))
+    text = question.text
+    topic = _topic(text, names, codes, measures)
+    days = 14 if topic is Topic.CHANGES else 7 if topic in {Topic.LOGS, Topic.REPORT} else 30
     return Reading(
-        topic=_topic(question.text, bool(machines or unknown), bool(codes)),
-        equipment_ids=machines,
-        unknown_machines=unknown,
+        topic=topic,
+        names=names,
         codes=codes,
-        horizon_hours=168 if _WEEK.search(question.text) else 24,
-        days=_days(question.text),
-        search_text=" ".join(search_text.split()),
+        measures=tuple(measures),
+        event_types=tuple(kind for kind, pattern in _EVENT_TYPES.items() if pattern.search(text)),
+        horizon_hours=_horizon(text),
+        period=read_period(text, now_at or _EPOCH, days),
+        is_ascending=_is_ascending(text, measures),
     )
 
 
-def _names_a_machine(name: str, question: Question, known: Collection[str]) -> bool:
-    """`CP-80` is a model and `CNC-A-999` a machine that does not exist: compare their shapes."""
-    if name == question.equipment_id:
-        return True
-    shapes = {_shape(equipment_id) for equipment_id in known}
-    return _shape(name.lower()) in shapes
+def _topic(text: str, names: Naming, codes: Sequence[str], measures: Sequence[Measure]) -> Topic:
+    """The first rule that fits; the order is from the most to the least specific wording."""
+    names_machine = bool(names.machines or names.unknown)
+    is_named = names_machine or bool(names.plants)
+    is_procedure = bool(_PROCEDURE.search(text)) and not (
+        names.is_by_id and _asks_state(text, names, measures)
+    )
+    asks_state = not is_procedure and _asks_state(text, names, measures)
+    rules = (
+        (Topic.AMBIGUOUS, bool(names.ambiguous) and asks_state),
+        (Topic.SCORED, bool(_SCORED.search(text))),
+        (Topic.REPORT, bool(_REPORT.search(text)) and not names_machine and not measures),
+        (Topic.CHANGES, bool(_CHANGES.search(text))),
+        (Topic.FORECAST, bool(_FORECAST.search(text)) and bool(measures)),
+        (Topic.ANOMALIES, bool(_ANOMALIES.search(text)) and not is_procedure),
+        (Topic.SCHEDULE, bool(_SCHEDULE.search(text)) and not is_procedure),
+        (Topic.LOGS, bool(_LOGS.search(text)) and not names_machine and not is_procedure),
+        (Topic.CAUSE, _asks_cause(text, measures, codes) and not is_procedure),
+        (Topic.COMPARISON, bool(measures) and _compares(text, names) and not is_procedure),
+        (Topic.EVENTS, _asks_events(text, names_machine, measures)),
+        (Topic.MEASURE, _asks_figure(text, names, measures, codes) and not is_procedure),
+        (Topic.HOW_TO, is_procedure and not codes),
+        (Topic.UNKNOWN_MEASURE, is_named and not measures and not codes and bool(_AGGREGATE.search(text))),
+        (Topic.MACHINE, names_machine and (names.is_by_id or bool(names.unknown) or asks_state)),
+        (Topic.FLEET_RISK, bool(_RISK.search(text)) and not codes),
+    )
+    return next((topic for topic, fits in rules if fits), Topic.HOW_TO)
 
 
-def _shape(name: str) -> str:
-    return re.sub(r"[a-z]+", lambda match: "a" if len(match.group()) == 1 else "aa", re.sub(r"\d", "9", name))
+def _asks_state(text: str, names: Naming, measures: Sequence[Measure]) -> bool:
+    """Whether rows of a machine are wanted, and not what is written about its kind."""
+    figure = bool(measures) and bool(_AGGREGATE.search(text) or read_period(text, _EPOCH).is_named)
+    return bool(_STATUS.search(text)) or figure or _asks_events(text, bool(names.machines), measures)
 
 
-def _topic(text: str, names_machine: bool, names_code: bool) -> Topic:
-    if names_machine:
-        return Topic.MACHINE
-    if _RISK.search(text) and not names_code:
-        return Topic.FLEET_RISK
-    if _EVENTS.search(text) and (_DAYS.search(text) or _LAST.search(text)):
-        return Topic.EVENTS
-    return Topic.HOW_TO
+def _compares(text: str, names: Naming) -> bool:
+    several = len(names.machines) > 1 or len(names.plants) > 1
+    return bool(_COMPARE.search(text)) and not (len(names.machines) == 1 and not several)
+
+
+def _asks_cause(text: str, measures: Sequence[Measure], codes: Sequence[str]) -> bool:
+    splittable = any(measure.more_is_worse is not None for measure in measures)
+    return bool(_CAUSE.search(text)) and splittable and not codes
+
+
+def _asks_figure(text: str, names: Naming, measures: Sequence[Measure], codes: Sequence[str]) -> bool:
+    if not measures or codes:
+        return False
+    anchored = bool(names.machines or names.unknown or names.plants) or read_period(text, _EPOCH).is_named
+    return anchored and bool(_NUMBER.search(text) or _COMPARE.search(text))
+
+
+def _asks_events(text: str, names_machine: bool, measures: Sequence[Measure]) -> bool:
+    """Whether happenings are to be counted; a figure that no event has (downtime, OEE) is a measure."""
+    if not _EVENTS.search(text) or any(measure.name not in _COUNTED_EVENTS for measure in measures):
+        return False
+    counts = bool(re.search(r"\bhow (?:many|often)\b|\bnumber of\b|\bcount\b", text, re.IGNORECASE))
+    return read_period(text, _EPOCH).is_named or (counts and names_machine)
+
+
+_COUNTED_EVENTS = {"error_count", "failure_count", "maintenance_count"}
+
+
+def _is_ascending(text: str, measures: Sequence[Measure]) -> bool:
+    worse = measures[0].more_is_worse if measures else None
+    if _WORST.search(text) and worse is not None:
+        return not worse
+    if _BEST.search(text) and worse is not None:
+        return worse
+    return bool(_LOWEST.search(text))
+
+
+def _horizon(text: str) -> int:
+    if ahead := _AHEAD.search(text):
+        if ahead.group(1):
+            return min(int(ahead.group(1)) * _AHEAD_HOURS[ahead.group(2).lower()], 720)
+        return _AHEAD_HOURS[(ahead.group(3) or "day").lower()]
+    return 168 if _WEEK.search(text) else 24
 
 
 def _code(text: str) -> str:
     joined = text.replace(" ", "")
     return joined.lower() if joined.lower().startswith(("error", "comp", "model")) else joined.upper()
-
-
-def _days(text: str) -> int:
-    counted = _DAYS.search(text)
-    if counted:
-        return max(1, round(int(counted.group(1)) * _DAYS_OF[counted.group(2).lower()]))
-    named = _LAST.search(text)
-    if named:
-        return round(_DAYS_OF[(named.group(1) or "day").lower()])
-    return DEFAULT_DAYS

@@ -1,11 +1,11 @@
-"""Receipts: each answer is kept with the versions of everything that it used.
+"""Receipts: each answer is kept with its evidence and the versions of everything that it used.
 
-Avoid composing answers here.
+Avoid composing answers here; `replay.py` composes them again.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 
 from rag_assets.copilot.answering import COMPOSER, Composed
-from rag_assets.copilot.gathering import Gathered
-from rag_assets.copilot.questions import Question
+from rag_assets.copilot.evidence import Evidence
+from rag_assets.copilot.results import TableSource
 from rag_assets.index.builds import IndexBuild
 
 
@@ -23,65 +23,113 @@ def to_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain, separators=(",", ":"))
 
 
-def answer_id(question: Question, asked_on: date, evidence: Sequence[Mapping[str, Any]]) -> str:
-    """Digest of the question and of all evidence: the same question over the same data is the same answer."""
-    identity = to_json([COMPOSER, asdict(question), asked_on, evidence])
+def answer_id(evidence: Evidence, evidence_digest: str, writer: str) -> str:
+    """Digest of question, evidence and writer: the same question over the same data is the same answer."""
+    identity = to_json([writer, asdict(evidence.question), evidence.asked_on, evidence_digest])
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
-def receipt(gathered: Gathered, composed: Composed, build: IndexBuild) -> dict[str, Any]:
+def answer_digest(answer: Mapping[str, Any]) -> str:
+    """SHA-256 of everything that an answer says; what it took and where it is kept is left out."""
+    said = {name: value for name, value in answer.items() if name not in {"latency_ms", "answer_id"}}
+    return hashlib.sha256(to_json(said).encode()).hexdigest()
+
+
+def receipt(
+    evidence: Evidence, composed: Composed, build: IndexBuild, prompt_version: str | None = None
+) -> dict[str, Any]:
     """What the answer rests on: models, tables, index build, passages, queries and windows."""
-    predicted = gathered.predictions.rows if gathered.predictions else ()
-    models = {(row["model_name"], row["model_version"], row["as_of"]) for row in predicted}
     citations = composed.draft.citations
     return {
         "composer": COMPOSER,
-        "asked_on": gathered.asked_on,
-        "topic": gathered.reading.topic.value,
+        "prompt_version": prompt_version,
+        "asked_on": evidence.asked_on,
+        "topic": evidence.topic.value,
+        "equipment_id": evidence.question.equipment_id,
         "index_build": build.build_id,
         "embedder": build.embedder,
-        "models": [
-            {"name": name, "version": version, "as_of": as_of} for name, version, as_of in sorted(models)
-        ],
+        "models": _models(evidence),
         "tables": [{"table": item.table, "as_of": item.as_of} for item in citations if item.kind == "table"],
         "chunks": [
-            {"chunk_id": item.chunk_id, "content_hash": item.content_hash, "document_id": item.document_id}
+            {
+                "chunk_id": item.chunk_id,
+                "content_hash": item.content_hash,
+                "document_id": item.document_id,
+                "version": item.version,
+            }
             for item in citations
             if item.kind == "document"
         ],
         "queries": [
             {
                 "tool": result.tool,
+                "purpose": purpose,
                 "status": result.status.value,
                 "window": [result.window.starts_at, result.window.ends_at] if result.window else None,
                 "row_count": len(result.rows) or len(result.sources),
             }
-            for result in gathered.results
+            for purpose, result in evidence.results.items()
         ],
         "ungrounded": list(composed.draft.ungrounded()),
     }
 
 
-def store_answer(connection: psycopg.Connection[Any], answer: Mapping[str, Any]) -> None:
-    """Keep an answer; the same answer asked again only renews its time and latency.
+def store_answer(
+    connection: psycopg.Connection[Any],
+    answer: Mapping[str, Any],
+    frozen: bytes,
+    evidence_digest: str,
+    said_digest: str,
+) -> None:
+    """Keep an answer with its evidence; the same answer asked again only renews its time and latency.
 
     Args:
         connection: A connection that may write.
         answer: Columns of `rag.answers` except `answered_at`; JSON columns as plain values.
+        frozen: Stored form of the evidence.
+        evidence_digest: Of its content.
+        said_digest: `answer_digest` of the answer as it was given out.
     """
-    connection.execute(
-        """
-        insert into rag.answers
-            (answer_id, question_id, tenant_id, question, status, answer, citations, evidence, receipt,
-            latency_ms)
-        values (%(answer_id)s, %(question_id)s, %(tenant_id)s, %(question)s, %(status)s, %(answer)s,
-            %(citations)s::jsonb, %(evidence)s::jsonb, %(receipt)s::jsonb, %(latency_ms)s)
-        on conflict (answer_id) do update set
-            answered_at = now(), latency_ms = excluded.latency_ms,
-            question_id = coalesce(excluded.question_id, rag.answers.question_id)
-        """,
-        {**answer, **{name: to_json(answer[name]) for name in ("citations", "evidence", "receipt")}},
-    )
+    with connection.transaction():
+        connection.execute(
+            """
+            insert into rag.answers
+                (answer_id, question_id, tenant_id, question, status, answer, citations, evidence, receipt,
+                latency_ms)
+            values (%(answer_id)s, %(question_id)s, %(tenant_id)s, %(question)s, %(status)s, %(answer)s,
+                %(citations)s::jsonb, %(evidence)s::jsonb, %(receipt)s::jsonb, %(latency_ms)s)
+            on conflict (answer_id) do update set
+                answered_at = now(), latency_ms = excluded.latency_ms,
+                question_id = coalesce(excluded.question_id, rag.answers.question_id)
+            """,
+            {**answer, **{name: to_json(answer[name]) for name in ("citations", "evidence", "receipt")}},
+        )
+        connection.execute(
+            """
+            insert into rag.answer_evidence
+                (answer_id, tenant_id, composer, evidence_digest, answer_digest, evidence)
+            values (%s, %s, %s, %s, %s, %s)
+            on conflict (answer_id) do nothing
+            """,
+            (answer["answer_id"], answer["tenant_id"], COMPOSER, evidence_digest, said_digest, frozen),
+        )
+
+
+def _models(evidence: Evidence) -> list[dict[str, Any]]:
+    """Every model version that wrote a row of the evidence."""
+    models: set[tuple[str, str, Any]] = set()
+    for result in evidence.results.values():
+        for source in result.sources:
+            if isinstance(source, TableSource):
+                models.update(
+                    (str(row.get("model_name") or source.table), str(row["model_version"]), source.as_of)
+                    for row in source.rows
+                    if row.get("model_version")
+                )
+    return [
+        {"name": name, "version": version, "as_of": as_of}
+        for name, version, as_of in sorted(models, key=lambda item: (item[0], item[1], str(item[2])))
+    ]
 
 
 def _plain(value: Any) -> Any:

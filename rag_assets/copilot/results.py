@@ -53,11 +53,13 @@ class TableSource:
         table: Schema and table.
         as_of: Instant that the rows describe.
         rows: As the query returned them.
+        query: The SQL that returned them, with the placeholders of the tool's parameters.
     """
 
     table: str
     as_of: datetime | None
     rows: tuple[Row, ...]
+    query: str = ""
 
     @property
     def snippet(self) -> str:
@@ -83,6 +85,7 @@ class ToolResult:
         sources: What may be cited; empty unless SUCCESS.
         window: Time covered, where the query has one.
         missing: What is missing and how to get it, unless SUCCESS.
+        limits: What the query leaves out, in words.
         scores: Raw scores behind document sources, by chunk id.
     """
 
@@ -93,6 +96,7 @@ class ToolResult:
     sources: tuple[Source, ...] = ()
     window: Window | None = None
     missing: str = ""
+    limits: str = ""
     scores: Mapping[str, Mapping[str, float | None]] = field(
         default_factory=dict[str, Mapping[str, float | None]]
     )

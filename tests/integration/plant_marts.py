@@ -21,8 +21,8 @@ create table marts.mart_equipment_health (
     avg_temp_24h double precision, avg_vibration_24h double precision, max_temp_24h double precision,
     avg_pressure_24h double precision, avg_rotation_24h double precision, avg_metrics_24h jsonb,
     reading_count_24h bigint, predicted_failure_prob double precision,
-    predicted_failure_prob_7d double precision, health_status text, predicted_for_at timestamptz,
-    window_end_at timestamptz
+    predicted_failure_prob_7d double precision, health_status text, is_scored boolean,
+    predicted_for_at timestamptz, window_end_at timestamptz
 );
 create table marts.fact_equipment_events (
     equipment_event_id text, tenant_id text, equipment_id text, event_at timestamptz, event_type text,
@@ -53,7 +53,8 @@ def write_marts(database_url: str) -> None:
             connection.execute(
                 "insert into marts.mart_equipment_health (tenant_id, equipment_id, equipment_name, "
                 "plant_id, last_reading_time, avg_metrics_24h, reading_count_24h, predicted_failure_prob, "
-                "health_status, window_end_at) values (%s, %s, %s, 'plant-north', %s, %s, 1440, %s, %s, %s)",
+                "health_status, is_scored, window_end_at) "
+                "values (%s, %s, %s, 'plant-north', %s, %s, 1440, %s, %s, true, %s)",
                 (
                     tenant,
                     machine,

@@ -3,6 +3,7 @@
 Avoid queries here; each tool holds its own.
 """
 
+from decimal import Decimal
 from typing import Any, Protocol
 
 import psycopg
@@ -20,6 +21,10 @@ class NotBuiltError(RuntimeError):
     """A table that a query reads does not exist yet."""
 
 
+class QueryFailedError(RuntimeError):
+    """Postgres stopped a query, for example after its time was up."""
+
+
 class TenantDatabase(Protocol):
     """Where tools read rows."""
 
@@ -29,6 +34,7 @@ class TenantDatabase(Protocol):
         Raises:
             MissingTenantError: `tenant_id` is empty.
             NotBuiltError: A table does not exist yet.
+            QueryFailedError: Postgres stopped the query.
         """
         ...
 
@@ -62,10 +68,22 @@ class ReadOnlyDatabase:
         try:
             with self._pool.connection() as connection:
                 values = {"tenant_id": tenant_id, **parameters}
-                return connection.execute(query, values).fetchall()  # type: ignore[arg-type, return-value]
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+                rows: list[dict[str, Any]] = connection.execute(query, values).fetchall()  # type: ignore[arg-type, assignment]
+                return [{name: _plain(value) for name, value in row.items()} for row in rows]
+        except (
+            psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName
+        ) as error:  # fmt: skip
             raise NotBuiltError(str(error).splitlines()[0]) from error
+        except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege) as error:
+            raise QueryFailedError(str(error).splitlines()[0]) from error
 
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
+
+
+def _plain(value: Any) -> Any:
+    """Sums come as Decimal; kept evidence and answers know integers and floats."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value

@@ -14,6 +14,7 @@ from rag_assets.index.contract import Passage
 from rag_assets.retrieval import DEFAULT_TOP_K, Retriever, SearchHit, SearchRequest
 
 TOOL = "runbooks"
+_ERROR_CODE = re.compile(r"^(?:[A-Z]\d{3,4}|error\d+)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,15 @@ def find_runbooks(retriever: Retriever, request: RunbookRequest) -> tuple[ToolRe
             request.firmware_in_use,
         )
     )
-    evidence = [hit for hit in hits if hit.evidence.is_sufficient and _mentions(hit, request.must_mention)]
+    errors = tuple(code for code in request.must_mention if _ERROR_CODE.match(code))
+    evidence = [
+        hit
+        for hit in hits
+        # A document whose title or tags carry the very error code is about it, however few of the
+        # question's other words it has.
+        if (hit.evidence.is_sufficient or (errors and _is_about(hit, errors)))
+        and _mentions(hit, request.must_mention)
+    ]
     # Documents about the code leave out those that only mention it, whatever their other words.
     about = [hit for hit in evidence if _is_about(hit, request.must_mention)]
     kept = tuple(about or evidence)

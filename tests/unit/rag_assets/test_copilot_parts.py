@@ -1,4 +1,4 @@
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -7,7 +7,12 @@ from rag_assets.copilot.extraction import best_sentences, steps
 from rag_assets.copilot.questions import Question, Topic, read_question
 from rag_assets.copilot.results import DocumentSource, TableSource
 
-FLEET = ("CNC-A-101", "CNC-A-102", "PRS-B-201")
+FLEET = {
+    "CNC-A-101": {"equipment_name": "Machining centre 1", "plant_id": "plant-north"},
+    "CNC-A-102": {"equipment_name": "Machining centre 2", "plant_id": "plant-north"},
+    "PRS-B-201": {"equipment_name": "Press 1", "plant_id": "plant-south"},
+}
+NOW = datetime(2026, 11, 20, 6, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +42,8 @@ def test_machines_are_those_of_the_tenant() -> None:
 
 def test_window_and_horizon_are_read() -> None:
     """Forbids that 'last 2 weeks' is answered with another window than the one asked for."""
-    assert read_question(Question("errors in the last 2 weeks", "plant"), FLEET).days == 14
+    weeks = read_question(Question("errors in the last 2 weeks", "plant"), FLEET, now_at=NOW).period
+    assert (weeks.starts_at, weeks.ends_at) == (NOW - timedelta(days=14), NOW)
     assert (
         read_question(Question("which machines fail in the next 7 days", "plant"), FLEET).horizon_hours == 168
     )

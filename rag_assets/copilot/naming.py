@@ -1,0 +1,132 @@
+"""Which machines and plants a question names: by id, by a part of the id, by name, or none of the tenant's.
+
+A name that fits several machines is never resolved by guessing. Avoid reading topics here.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_MACHINE_LIKE = re.compile(
+    r"(?<![\w-])(?:[A-Za-z]{2,}(?:-[A-Za-z]+)*-\d{2,}|[A-Za-z]{3}-[A-Za-z]-\d+)(?![\w-]*\w)"
+)
+_NUMBERED = re.compile(r"\b(?:machine|asset|equipment|unit|number|no\.?)\s+#?(\d{1,5})\b", re.IGNORECASE)
+_GENERIC = {"machine", "the", "plant", "unit", "line", "hall"}
+_AMBIGUOUS_LIMIT = 12
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What a question names.
+
+    Attributes:
+        machines: Ids of the tenant's machines, in the order of mention.
+        unknown: Names that look like machine ids and are none of the tenant's.
+        ambiguous: What was said → the machines that it may mean.
+        plants: Ids of the tenant's plants.
+        text: The question without machine ids, which only add noise to document search.
+        is_by_id: Whether a machine is named by its whole id.
+    """
+
+    machines: tuple[str, ...]
+    unknown: tuple[str, ...]
+    ambiguous: Mapping[str, tuple[str, ...]]
+    plants: tuple[str, ...]
+    text: str
+    is_by_id: bool
+
+
+def read_names(text: str, fleet: Mapping[str, Mapping[str, Any]], equipment_id: str | None = None) -> Naming:
+    """Read the names of a question.
+
+    Args:
+        text: The question.
+        fleet: Machine id → `equipment_name`, `plant_id`, `equipment_model`.
+        equipment_id: The machine that the asker gave beside the question; counts as named.
+    """
+    known = {machine.lower(): machine for machine in fleet}
+    shapes = {_shape(machine) for machine in known}
+    named = [match.group() for match in _MACHINE_LIKE.finditer(text)]
+    machines: list[str] = []
+    unknown: list[str] = []
+    if equipment_id:
+        (machines if equipment_id.lower() in known else unknown).append(
+            known.get(equipment_id.lower(), equipment_id)
+        )
+    rest = text
+    for name in named:
+        if name.lower() in known:
+            machines.append(known[name.lower()])
+        elif _shape(name.lower()) in shapes:
+            unknown.append(name)
+        else:
+            continue  # `CP-80` is a model and `CNC-A-999` a machine that does not exist: their shapes differ
+        rest = rest.replace(name, " ")
+    is_by_id = bool(machines)
+    ambiguous: dict[str, tuple[str, ...]] = {}
+    if not machines and not unknown:
+        found, ambiguous = _by_part(rest, fleet)
+        machines.extend(found)
+    return Naming(
+        machines=tuple(dict.fromkeys(machines)),
+        unknown=tuple(dict.fromkeys(unknown)),
+        ambiguous=ambiguous,
+        plants=_plants(text, fleet),
+        text=" ".join(rest.split()),
+        is_by_id=is_by_id,
+    )
+
+
+def _by_part(
+    text: str, fleet: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """Machines by number ("machine 203"), by the whole name, or by the kind in "the press"."""
+    mentions: dict[str, tuple[str, ...]] = {}
+    for match in _NUMBERED.finditer(text):
+        number = match.group(1)
+        mentions[match.group()] = tuple(
+            machine for machine in fleet if re.search(rf"(?<!\d)0*{number}$", machine)
+        )
+    for machine, row in fleet.items():
+        name = str(row.get("equipment_name") or "")
+        if len(name) > 3 and re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE):
+            mentions[name] = (*mentions.get(name, ()), machine)
+    if not mentions:
+        mentions = _by_kind(text, fleet)
+    found = [machines[0] for machines in mentions.values() if len(machines) == 1]
+    ambiguous = {
+        said: machines[:_AMBIGUOUS_LIMIT] for said, machines in mentions.items() if len(machines) > 1
+    }
+    return found, ambiguous
+
+
+def _by_kind(text: str, fleet: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """What "the press" means where machines are called "Press 1", "Press 2": one, several, or none."""
+    kinds: dict[str, list[str]] = {}
+    for machine, row in fleet.items():
+        words = re.findall(r"[a-z]{4,}", str(row.get("equipment_name") or "").lower())
+        for word in words:
+            if word not in _GENERIC:
+                kinds.setdefault(word, []).append(machine)
+    # A word that all machines carry names none of them.
+    kinds = {word: machines for word, machines in kinds.items() if len(machines) < len(fleet)}
+    for word, machines in kinds.items():
+        if re.search(rf"\b(?:the|this|our|my)\s+{word}\b", text, re.IGNORECASE):
+            return {f"the {word}": tuple(machines)}
+    return {}
+
+
+def _plants(text: str, fleet: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    plants: Sequence[str] = sorted({str(row["plant_id"]) for row in fleet.values() if row.get("plant_id")})
+    return tuple(plant for plant in plants if _is_named(plant, text))
+
+
+def _is_named(plant: str, text: str) -> bool:
+    """Whether a text names a plant: "plant north" is `plant-north`, `plant-northwest` is another one."""
+    name = "[- ]".join(map(re.escape, plant.split("-")))
+    return re.search(rf"(?<![\w-]){name}(?![\w-]*\w)", text, re.IGNORECASE) is not None
+
+
+def _shape(name: str) -> str:
+    return re.sub(r"[a-z]+", lambda match: "a" if len(match.group()) == 1 else "aa", re.sub(r"\d", "9", name))
