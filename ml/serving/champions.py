@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from ml.registry.promotions import serving, waiting
+from ml.serving.bounds import Bounds
 from ml.serving.loaded import FailureScores, LoadedModel, NotServedError
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _loaded(registry: "ModelRegistry", version: "RegisteredVersion") -> LoadedMo
     from ml.drift.inline import Baseline
 
     model, usual = registry.load(version), registry.usual(version)
-    columns = model.features.names
+    columns, suite = model.features.names, usual.expectations
     return LoadedModel(
         name=version.name,
         version=version.version,
@@ -140,7 +141,6 @@ def _loaded(registry: "ModelRegistry", version: "RegisteredVersion") -> LoadedMo
         predictor=FailureScores(model),
         columns=columns,
         baseline=None if usual.baseline is None else Baseline.of_array(usual.baseline),
-        expectations=None
-        if usual.expectations is None
-        else ExpectationSuite.parse(usual.expectations, columns),
+        expectations=None if suite is None else ExpectationSuite.parse(suite, columns),
+        bounds=None if suite is None else Bounds.of_suite(suite, columns),
     )

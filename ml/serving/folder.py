@@ -13,6 +13,7 @@ import numpy as np
 from ml.drift.expectations import ExpectationSuite
 from ml.drift.inline import Baseline
 from ml.models.failure import FailureModel
+from ml.serving.bounds import Bounds
 from ml.serving.loaded import FailureScores, LoadedModel, NotServedError, Predictor, Scores
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class FolderModels:
     def _load(self) -> LoadedModel:
         path, (_, baseline_path, expectations_path) = model_file(self._paths[0]), self._paths
         predictor, columns = _read_model(path, self._allow_pickle)
+        suite = json.loads(expectations_path.read_text()) if columns and expectations_path.exists() else None
         return LoadedModel(
             name=path.stem,
             version=hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest(),
@@ -108,9 +110,8 @@ class FolderModels:
             predictor=predictor,
             columns=columns,
             baseline=Baseline.load(baseline_path) if baseline_path.exists() else None,
-            expectations=ExpectationSuite.load(expectations_path, columns)
-            if columns and expectations_path.exists()
-            else None,
+            expectations=None if suite is None else ExpectationSuite.parse(suite, columns),
+            bounds=None if suite is None else Bounds.of_suite(suite, columns),
         )
 
 

@@ -6,8 +6,9 @@ from typing import Protocol
 import numpy as np
 
 from ml.drift.expectations import ExpectationSuite
-from ml.drift.inline import Baseline
+from ml.drift.inline import Baseline, InlineDrift, inline_drift
 from ml.models.failure import FailureModel
+from ml.serving.bounds import Bounds
 
 
 class NotServedError(LookupError):
@@ -55,6 +56,7 @@ class LoadedModel:
         columns: Names of the input's columns in order; empty where the model names none.
         baseline: Of the training rows; None where there is none.
         expectations: Suite over the columns; None where there is none.
+        bounds: The suite as arrays where that is all it holds, to tell quickly that nothing is violated.
     """
 
     name: str
@@ -64,3 +66,9 @@ class LoadedModel:
     columns: tuple[str, ...]
     baseline: Baseline | None
     expectations: ExpectationSuite | None
+    bounds: Bounds | None = None
+
+    def drift(self, inputs: np.ndarray) -> InlineDrift:
+        """Judge a batch against what was usual in training."""
+        is_inside = self.bounds is not None and self.bounds.hold(inputs)
+        return inline_drift(inputs, self.baseline, None if is_inside else self.expectations)

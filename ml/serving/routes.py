@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -55,11 +54,12 @@ class ServedVersion(BaseModel):
 def inference_router(service: Callable[[], InferenceService]) -> APIRouter:
     """The routes over the service that the application holds."""
     router = APIRouter(tags=["inference"])
-    Service = Annotated[InferenceService, Depends(service)]
 
     @router.post("/predict", summary="Predict rows", operation_id="predict")
-    async def predict(request: PredictRequest, served: Service) -> PredictResponse:
+    async def predict(request: PredictRequest) -> PredictResponse:
         """Score rows with the version that serves, and judge their drift against its training rows."""
+        # Not a dependency of the route: those run in a thread, which costs as much as the prediction.
+        served = service()
         try:
             if len(request.inputs) <= ROWS_IN_LOOP:
                 return _response(served.predict(request.inputs, request.tenant_id, request.model))
@@ -71,13 +71,14 @@ def inference_router(service: Callable[[], InferenceService]) -> APIRouter:
             raise HTTPException(422, str(error)) from error
 
     @router.get("/v1/models", summary="What serves", operation_id="models")
-    async def models(served: Service) -> list[ServedVersion]:
+    async def models() -> list[ServedVersion]:
         """Every version that serves, with its features in order."""
-        return [_version(found) for found in served.models.served()]
+        return [_version(found) for found in service().models.served()]
 
     @router.get("/metrics", summary="Prometheus metrics", operation_id="metrics", response_class=Response)
-    async def metrics(served: Service) -> Response:
+    async def metrics() -> Response:
         """Prometheus text."""
+        served = service()
         # Aliases move in the background: the gauge is made new so that no old version stays at 1.
         served.metrics.served.clear()
         for found in served.models.served():

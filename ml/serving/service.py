@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ml.drift.inline import InlineDrift, inline_drift
+from ml.drift.inline import InlineDrift
 from ml.drift.webhook import DriftWebhook
 from ml.serving.loaded import LoadedModel, Scores
 from ml.serving.metrics import InferenceMetrics
@@ -87,7 +87,7 @@ class InferenceService:
         served = self.models.get(tenant_id, model_name)
         values = input_matrix(inputs, served.columns)
         scores = served.predictor.scores(values)
-        drift = inline_drift(values, served.baseline, served.expectations)
+        drift = served.drift(values)
         self.metrics.requests.inc()
         self.metrics.rows.inc(len(values))
         answer = Answer(scores, drift, served)

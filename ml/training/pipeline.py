@@ -150,5 +150,5 @@ def _candidate(
         ),
         example=data.values[:3],
         tags={**tags, "data_ends_at": str(data.keys["hour_at"].max()), "as_of": data.as_of.isoformat()},
-        usual=usual_input(data.values, data.features),
+        usual=usual_input(data),
     )
