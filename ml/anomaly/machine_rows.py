@@ -68,9 +68,7 @@ def machine_rows(history: PlantHistory) -> list[MachineRows]:
     failures = history.failures
     found: list[MachineRows] = []
     for (equipment_id,), of_machine in hours.group_by("equipment_id", maintain_order=True):
-        instants = tuple(
-            failures.filter(pl.col("equipment_id") == equipment_id)["failure_at"].to_list()
-        )
+        instants = tuple(failures.filter(pl.col("equipment_id") == equipment_id)["failure_at"].to_list())
         rows = _rows(str(equipment_id), models.get(str(equipment_id)) or "", of_machine, instants)
         if rows is not None:
             found.append(rows)
@@ -85,7 +83,9 @@ def _rows(
         for name in hours.columns
         if name.endswith("_mean") and hours[name].is_finite().sum() >= LEAST_PRESENT * hours.height
     ]
-    whole = hours.drop_nulls(columns).filter(pl.all_horizontal(pl.col(columns).is_finite())) if columns else hours
+    whole = (
+        hours.drop_nulls(columns).filter(pl.all_horizontal(pl.col(columns).is_finite())) if columns else hours
+    )
     if not columns or whole.height < LEAST_ROWS:
         return None
     is_normal = whole["is_outside_incidents"].to_numpy().copy()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from ml.forecast.candidates import Candidate, Fitted, Origins, SeasonalNaive, candidates_for
 from ml.forecast.intervals import NOMINAL, half_widths
@@ -63,6 +64,8 @@ class Selection:
         mae_by_candidate: Absolute error of every candidate at the choosing origins.
         half_width: Half width of the interval per step ahead.
         judgement: On the last origins.
+        judged: Loss at each judged origin, for the comparison of versions: `step` of the origin and `loss`,
+            its mean absolute error over the seasonal naive forecast's.
     """
 
     candidate: Candidate
@@ -70,10 +73,15 @@ class Selection:
     mae_by_candidate: dict[str, float]
     half_width: Values
     judgement: Judgement
+    judged: pl.DataFrame
 
 
 def select(
-    series: Series, horizon: int, more: Sequence[Candidate] = (), nominal: float = NOMINAL
+    series: Series,
+    horizon: int,
+    more: Sequence[Candidate] = (),
+    nominal: float = NOMINAL,
+    only: str | None = None,
 ) -> Selection:
     """Choose, judge and fit.
 
@@ -82,6 +90,7 @@ def select(
         horizon: Steps ahead.
         more: Candidates beside the cheap ones.
         nominal: Share of values that the interval is to hold.
+        only: Name of the candidate that was chosen before; all of them where the series has no such one.
 
     Raises:
         SeriesTooShortError: No origin is left to choose or judge at.
@@ -97,18 +106,24 @@ def select(
         )
     past = series.values[:fitted_until]
     found: dict[str, tuple[Candidate, Values]] = {}
-    for candidate in (*candidates_for(fitted_until, series.day, series.week), *more):
+    candidates = (*candidates_for(fitted_until, series.day, series.week), *more)
+    named = [candidate for candidate in candidates if candidate.name == only]
+    for candidate in named or candidates:
         ahead = candidate.fit(past, horizon).forecast(series.values, choosing, horizon)
         found[candidate.name] = (candidate, errors(series, choosing, ahead))
     scores = {name: float(np.nanmean(np.abs(wrong))) for name, (_, wrong) in found.items()}
     candidate, chosen_errors = found[best_of(scores)]
     judgement, judged_errors = _judge(series, candidate, chosen_until, judging, chosen_errors, nominal)
+    usual = judgement.mae / judgement.mase if judgement.mase else float("nan")
     return Selection(
         candidate=candidate,
         fitted=candidate.fit(series.values, horizon),
         mae_by_candidate=scores,
         half_width=half_widths(np.concatenate([chosen_errors, judged_errors]), nominal),
         judgement=judgement,
+        judged=pl.DataFrame(
+            {"step": judging, "loss": np.nanmean(np.abs(judged_errors), axis=1) / usual}
+        ).filter(pl.col("loss").is_finite()),
     )
 
 

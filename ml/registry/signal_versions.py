@@ -21,9 +21,11 @@ import psycopg
 
 from ml.evaluation.intervals import by_machine
 from ml.registry.client import MODEL_CARD_FILE, ModelRegistry, RegisteredVersion, VersionKey
+from ml.registry.decide import follow_alias
 from ml.registry.promotions import Decision, Verdict, is_decided, record
 from ml.registry.rules import PromotionRule
 
+SIGNAL_MODELS = ("anomaly", "forecast", "quality")
 LOSS_FILE = "losses.parquet"
 FOLDER = "model"
 LEAST_COMMON_ROWS = 100
@@ -207,6 +209,26 @@ def decide_signal(
         # Inside the ledger's transaction: when MLflow cannot be reached, the row is rolled back with it.
         registry.set_champion(challenger.name, challenger.version)
     return decision
+
+
+def decide_signals(
+    connection: psycopg.Connection,
+    registry: ModelRegistry,
+    tenant_ids: Sequence[str],
+    rule: PromotionRule | None = None,
+) -> list[Decision]:
+    """Decide on every tenant's challenger of these models that the ledger has no decision on yet.
+
+    A champion alias that a person moved in MLflow is entered first: the ledger follows the alias.
+    """
+    decisions: list[Decision | None] = []
+    for tenant_id in tenant_ids:
+        for name in SIGNAL_MODELS:
+            decisions.append(follow_alias(connection, registry, tenant_id, name))
+            challenger = registry.by_alias(name, "challenger", tenant_id)
+            if challenger:
+                decisions.append(decide_signal(connection, registry, challenger, rule))
+    return [decision for decision in decisions if decision]
 
 
 def _losses(registry: ModelRegistry, version: RegisteredVersion) -> pl.DataFrame:
