@@ -13,20 +13,31 @@ from typing import Any
 import psycopg
 
 from rag_assets.chunking import ChunkerSettings
-from rag_assets.documents import Document
 from rag_assets.embedding import Embedder
 from rag_assets.embedding_cache import PostgresKeeper
 from rag_assets.index import builds
 from rag_assets.index.builds import ALIAS, IndexBuild
 from rag_assets.index.contract import VectorStore
-from rag_assets.index.corpus import corpus_digest, load_corpus
+from rag_assets.index.corpus import DocumentHead, corpus_digest, corpus_heads, load_corpus
+from rag_assets.index.manifest import (
+    Difference,
+    Manifest,
+    difference,
+    forget_manifest,
+    load_manifest,
+    manifest_of,
+    store_manifest,
+)
 from rag_assets.index.points import Points, make_points
 from rag_assets.index.verification import Check, RetrievalGate, verify
 
-POINT_FORMAT = "points-1"
+POINT_FORMAT = "points-2"
 """Part of the corpus digest: raise it when payload, fields or weights of a point change."""
 
 KEPT_BUILDS = 3
+
+LARGEST_INCREMENT = 0.3
+"""Share of documents up to which a copy of the live build is changed; copying costs as much beyond."""
 
 
 class BuildStatus(Enum):
@@ -46,6 +57,8 @@ class BuildOutcome:
         build_id: The new build, or the live one where nothing changed.
         embedded_count: Texts that had to be embedded; all others came from the cache.
         checks: Verification, empty where nothing changed.
+        written_count: Points that were written; the others came with the base.
+        base_build_id: The build that this one started as a copy of; None for a full one.
     """
 
     status: BuildStatus
@@ -54,6 +67,8 @@ class BuildOutcome:
     chunk_count: int
     embedded_count: int
     checks: tuple[Check, ...] = ()
+    written_count: int = 0
+    base_build_id: str | None = None
 
 
 class EmptyCorpusError(RuntimeError):
@@ -86,31 +101,37 @@ def build_index(
     settings = settings or ChunkerSettings()
     with psycopg.connect(database_url, autocommit=True) as connection, _builder_lock(connection, alias):
         _remove_interrupted(connection, store, alias)
-        documents = load_corpus(connection)
-        if not documents:
+        heads = corpus_heads(connection)
+        if not heads:
             raise EmptyCorpusError(
                 "there is no document to index: read a folder with `opsgraph index PATH` first"
             )
         stamps = (POINT_FORMAT, embedder.name, str(embedder.dimension), settings.name)
-        digest = corpus_digest(documents, *stamps)
+        digest = corpus_digest(heads, *stamps)
         live = builds.current_build(connection, alias)
         if live and live.corpus_digest == digest and store.exists(live.build_id):
             return BuildOutcome(
                 BuildStatus.UNCHANGED, live.build_id, live.document_count, live.chunk_count, embedded_count=0
             )
-        made = make_points(documents, embedder, PostgresKeeper(connection), settings)
-        build = _describe(connection, store, embedder, settings, digest, documents, made)
+        plan = _plan(connection, store, live, heads, stamps)
+        keeper = PostgresKeeper(connection)
+        made = make_points(load_corpus(connection, plan.difference.changed), embedder, keeper, settings)
+        manifest = {**plan.difference.kept, **manifest_of(plan.difference.changed, made.points)}
+        build = _describe(connection, store, embedder, settings, digest, manifest, made, plan.base)
         builds.start_build(connection, build, alias)
-        _write(store, build, made)
-        checks = _verified(store, build, made, embedder, gates)
+        _write(store, build, made, plan.difference)
+        checks = _verified(store, build, manifest, embedder, gates)
         passed = all(check.passed for check in checks)
         if passed:
-            builds.publish(connection, build.build_id, checks, alias)
+            with connection.transaction():
+                store_manifest(connection, build.build_id, manifest)
+                builds.publish(connection, build.build_id, checks, alias)
         else:
             builds.reject(connection, build.build_id, checks)
             store.drop(build.build_id)
         for retired in builds.retire_old_builds(connection, KEPT_BUILDS, alias):
             store.drop(retired)
+            forget_manifest(connection, retired)
         return BuildOutcome(
             BuildStatus.PUBLISHED if passed else BuildStatus.REJECTED,
             build.build_id,
@@ -118,7 +139,35 @@ def build_index(
             build.chunk_count,
             build.embedded_count,
             checks,
+            written_count=len(made.points),
+            base_build_id=plan.base,
         )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to write, and on which build."""
+
+    base: str | None
+    difference: Difference
+
+
+def _plan(
+    connection: psycopg.Connection[Any],
+    store: VectorStore,
+    live: IndexBuild | None,
+    heads: Sequence[DocumentHead],
+    stamps: tuple[str, ...],
+) -> _Plan:
+    """A small change is written into a copy of the live build; anything else is built from nothing."""
+    full = _Plan(None, Difference(tuple(heads), {}, frozenset()))
+    if live is None or not store.exists(live.build_id):
+        return full
+    if (live.point_format, live.embedder, str(live.dimension), live.chunker) != stamps:
+        return full
+    found = difference(load_manifest(connection, live.build_id), heads)
+    is_small = len(found.changed) <= LARGEST_INCREMENT * len(heads) and bool(found.kept)
+    return _Plan(live.build_id, found) if is_small else full
 
 
 @contextmanager
@@ -145,8 +194,9 @@ def _describe(
     embedder: Embedder,
     settings: ChunkerSettings,
     digest: str,
-    documents: Sequence[Document],
+    manifest: Manifest,
     made: Points,
+    base: str | None,
 ) -> IndexBuild:
     row = connection.execute("select count(*), now() from rag.index_builds").fetchone()
     assert row is not None  # an aggregate without groups always gives a row
@@ -158,17 +208,21 @@ def _describe(
         dimension=embedder.dimension,
         chunker=settings.name,
         corpus_digest=digest,
-        document_count=len(documents),
-        chunk_count=len(made.points),
+        document_count=len(manifest),
+        chunk_count=sum(len(built.chunks) for built in manifest.values()),
         embedded_count=made.embedded_count,
         status="building",
         started_at=row[1],
         finished_at=None,
+        point_format=POINT_FORMAT,
+        base_build_id=base,
+        written_count=len(made.points),
     )
 
 
-def _write(store: VectorStore, build: IndexBuild, made: Points) -> None:
-    writer = store.create(build.build_id, build.dimension)
+def _write(store: VectorStore, build: IndexBuild, made: Points, found: Difference) -> None:
+    writer = store.create(build.build_id, build.dimension, build.base_build_id)
+    writer.remove(sorted(found.removed_chunks - {point.passage.chunk_id for point in made.points}))
     writer.add(made.points)
     writer.close()
 
@@ -176,12 +230,13 @@ def _write(store: VectorStore, build: IndexBuild, made: Points) -> None:
 def _verified(
     store: VectorStore,
     build: IndexBuild,
-    made: Points,
+    manifest: Manifest,
     embedder: Embedder,
     gates: Sequence[RetrievalGate],
 ) -> tuple[Check, ...]:
+    expected = {chunk: digest for built in manifest.values() for chunk, digest in built.chunks.items()}
     opened = store.open(build.build_id)
     try:
-        return verify(opened, made.points, embedder, gates)
+        return verify(opened, expected, embedder, gates)
     finally:
         opened.close()

@@ -20,7 +20,14 @@ ALIAS = "knowledge"
 
 @dataclass(frozen=True)
 class IndexBuild:
-    """One row of `rag.index_builds`."""
+    """One row of `rag.index_builds`.
+
+    Attributes:
+        embedded_count: Texts that had to be embedded; all others came from the cache.
+        point_format: Layout of its points.
+        base_build_id: The build that it started as a copy of; None for a full one.
+        written_count: Points that were written; the others came with the base.
+    """
 
     build_id: str
     location: str
@@ -34,6 +41,9 @@ class IndexBuild:
     status: str
     started_at: datetime
     finished_at: datetime | None
+    point_format: str = ""
+    base_build_id: str | None = None
+    written_count: int | None = None
 
 
 class NoPreviousBuildError(RuntimeError):
@@ -42,7 +52,7 @@ class NoPreviousBuildError(RuntimeError):
 
 _COLUMNS = (
     "build_id, location, embedder, dimension, chunker, corpus_digest, document_count, chunk_count, "
-    "embedded_count, status, started_at, finished_at"
+    "embedded_count, status, started_at, finished_at, point_format, base_build_id, written_count"
 )
 
 
@@ -60,8 +70,9 @@ def start_build(connection: psycopg.Connection[Any], build: IndexBuild, alias: s
     """Record a build that is being written; nobody reads it yet."""
     connection.execute(
         "insert into rag.index_builds (build_id, collection, location, embedder, dimension, chunker, "
-        "corpus_digest, document_count, chunk_count, embedded_count, status) "
-        "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'building')",
+        "corpus_digest, document_count, chunk_count, embedded_count, point_format, base_build_id, "
+        "written_count, status) "
+        "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'building')",
         (
             build.build_id,
             alias,
@@ -73,6 +84,9 @@ def start_build(connection: psycopg.Connection[Any], build: IndexBuild, alias: s
             build.document_count,
             build.chunk_count,
             build.embedded_count,
+            build.point_format,
+            build.base_build_id,
+            build.written_count,
         ),
     )
 

@@ -69,30 +69,76 @@ def store_collection(
     )
 
 
-def load_corpus(connection: psycopg.Connection[Any]) -> tuple[Document, ...]:
+@dataclass(frozen=True)
+class DocumentHead:
+    """A document of the corpus without its text.
+
+    Attributes:
+        fingerprint: Changes whenever anything of the document does.
+    """
+
+    tenant_id: str
+    document_id: str
+    version: str
+    fingerprint: str
+
+    @property
+    def identity(self) -> "Identity":
+        """What names the document."""
+        return self.tenant_id, self.document_id, self.version
+
+
+def corpus_heads(connection: psycopg.Connection[Any]) -> tuple[DocumentHead, ...]:
     """Every document of every tenant, ordered by tenant, id and version."""
     rows = connection.execute(
-        "select tenant_id, document_id, version, title, path, md5, content, effective_on, metadata "
-        "from rag.documents order by tenant_id, document_id, version"
+        "select tenant_id, document_id, version, md5 || ' ' || path from rag.documents order by 1, 2, 3"
     ).fetchall()
+    return tuple(DocumentHead(*row) for row in rows)
+
+
+def load_corpus(
+    connection: psycopg.Connection[Any], wanted: Sequence[DocumentHead] | None = None
+) -> tuple[Document, ...]:
+    """Documents with their text, ordered by tenant, id and version.
+
+    Args:
+        connection: A connection that may read.
+        wanted: Which ones; by default all of every tenant.
+    """
+    query = (
+        "select tenant_id, document_id, version, title, path, md5, content, effective_on, metadata "
+        "from rag.documents"
+    )
+    parameters: dict[str, list[str]] = {}
+    if wanted is not None:
+        query += (
+            " join unnest(%(tenants)s::text[], %(ids)s::text[], %(versions)s::text[])"
+            " as wanted (tenant_id, document_id, version) using (tenant_id, document_id, version)"
+        )
+        parameters = {
+            "tenants": [head.tenant_id for head in wanted],
+            "ids": [head.document_id for head in wanted],
+            "versions": [head.version for head in wanted],
+        }
+    rows = connection.execute(query + " order by 1, 2, 3", parameters or None).fetchall()
     return tuple(_document(*row) for row in rows)
 
 
-def corpus_digest(documents: Sequence[Document], *stamps: str) -> str:
+def corpus_digest(heads: Sequence[DocumentHead], *stamps: str) -> str:
     """SHA-256 over what an index would be made of; equal digests give equal builds.
 
     Args:
-        documents: The corpus.
+        heads: The corpus.
         stamps: Embedder, chunker and whatever else shapes the build.
     """
     digest = hashlib.sha256("\x1f".join(stamps).encode())
-    for document in sorted(documents, key=_identity):
-        digest.update("\x1f".join((*_identity(document), document.md5, document.path)).encode())
+    for head in sorted(heads, key=lambda item: item.identity):
+        digest.update("\x1f".join((*head.identity, head.fingerprint)).encode())
         digest.update(b"\x1e")
     return digest.hexdigest()
 
 
-_Identity = tuple[str, str, str]
+Identity = tuple[str, str, str]
 
 _UPSERT = """
     insert into rag.documents
@@ -105,7 +151,7 @@ _UPSERT = """
 """
 
 
-def _identity(document: Document) -> _Identity:
+def _identity(document: Document) -> Identity:
     return document.tenant_id, document.document_id, document.version
 
 
@@ -113,7 +159,7 @@ def _fingerprint(document: Document) -> tuple[str, str]:
     return document.md5, document.path
 
 
-def _known(connection: psycopg.Connection[Any], source: str) -> dict[_Identity, tuple[str, str]]:
+def _known(connection: psycopg.Connection[Any], source: str) -> dict[Identity, tuple[str, str]]:
     rows = connection.execute(
         "select tenant_id, document_id, version, md5, path from rag.documents "
         "where metadata ->> 'source' = %s",

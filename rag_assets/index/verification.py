@@ -4,13 +4,13 @@ Add a check as a function that returns `Check`. Avoid judging quality by what th
 it wrote: everything here is read back from the store.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rag_assets.chunking import chunk_hash
 from rag_assets.embedding import Embedder
 from rag_assets.fields import passage_text
-from rag_assets.index.contract import IndexPoint, OpenBuild, Passage, TenantScope, VectorQuery
+from rag_assets.index.contract import OpenBuild, Passage, TenantScope, VectorQuery
 from rag_assets.retrieval import Retriever
 
 SELF_RETRIEVAL_SAMPLE = 20
@@ -32,9 +32,16 @@ RetrievalGate = Callable[[Retriever], Check]
 
 
 def verify(
-    build: OpenBuild, expected: Sequence[IndexPoint], embedder: Embedder, gates: Sequence[RetrievalGate]
+    build: OpenBuild, expected: Mapping[str, str], embedder: Embedder, gates: Sequence[RetrievalGate]
 ) -> tuple[Check, ...]:
-    """All checks of a build; the gates run only when the content is right."""
+    """All checks of a build; the gates run only when the content is right.
+
+    Args:
+        build: The build, read back.
+        expected: Chunk id → content hash of the whole corpus.
+        embedder: Embeds the sample.
+        gates: Run after the checks of content.
+    """
     stored = {passage.chunk_id: passage for passage in build.passages()}
     checks = [
         _not_empty(build.count()),
@@ -56,9 +63,8 @@ def _count_equals(count: int, expected: int) -> Check:
     return Check("count_equals_corpus", count == expected, f"{count} points stored, {expected} in the corpus")
 
 
-def _hashes_equal(stored: dict[str, Passage], expected: Sequence[IndexPoint]) -> Check:
+def _hashes_equal(stored: dict[str, Passage], wanted: Mapping[str, str]) -> Check:
     """Hashes are computed again from the stored text: a truncated payload is found."""
-    wanted = {point.passage.chunk_id: point.passage.content_hash for point in expected}
     actual = {key: chunk_hash(passage.title, passage.text) for key, passage in stored.items()}
     wrong = sorted(key for key in wanted.keys() | actual.keys() if wanted.get(key) != actual.get(key))
     detail = f"{len(wrong)} of {len(wanted)} differ" + (f", first {wrong[0]}" if wrong else "")

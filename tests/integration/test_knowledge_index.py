@@ -90,9 +90,26 @@ def test_only_what_changed_is_embedded_again(plant: Plant) -> None:
     plant.write("fan", "# Cooling fan\n\nClean the filter mat.\n")
     outcome = plant.build()
 
-    # One chunk, its title and its lead are new (it has headings); the rest of what is embedded is the self-retrieval sample.
+    # One chunk, its title and its lead are new; the rest of what is embedded is the self-retrieval sample.
     assert outcome.embedded_count == 3
     assert plant.find("filter mat")[0] == "fan"
+
+
+def test_a_small_change_is_written_into_a_copy_of_the_live_build(plant: Plant) -> None:
+    """Forbids that one edited paragraph rewrites the index, and that the copy keeps what was edited away."""
+    for number in range(8):
+        plant.write(f"pump-{number}", f"# Pump {number}\n\n## Steps\n\n1. Grease coupling {number}.\n")
+    first = plant.build()
+    plant.write("seal", "# Pump seal\n\n## Steps\n\n1. Replace the gasket.\n")
+    (plant.documents / "belt.md").unlink()
+    second = plant.build()
+
+    assert first.base_build_id is None
+    assert second.base_build_id == first.build_id
+    assert (second.written_count, second.chunk_count) == (1, 9)
+    assert [check.name for check in second.checks if not check.passed] == []
+    assert plant.find("gasket")[0] == "seal"
+    assert "belt" not in plant.find("tension the drive belt")
 
 
 def test_a_removed_document_is_gone_from_the_next_build(plant: Plant) -> None:

@@ -5,9 +5,44 @@ from alembic import op
 revision = "0007"
 down_revision = "0006"
 
-UPGRADE = ""
+UPGRADE = """
+-- What a build was made from, and which documents it holds as which chunks: the next build writes only
+-- what differs.
+alter table rag.index_builds
+    add column point_format text not null default '',
+    add column base_build_id text,
+    add column written_count integer;
 
-DOWNGRADE = ""
+create table rag.build_documents (
+    build_id text not null references rag.index_builds (build_id) on delete cascade,
+    tenant_id text not null,
+    document_id text not null,
+    version text not null,
+    fingerprint text not null,
+    chunk_ids text[] not null,
+    content_hashes text[] not null,
+    primary key (build_id, tenant_id, document_id, version)
+);
+
+-- Measures of a build's answers to golden questions, one row per build and measure.
+create table rag.retrieval_measures (
+    build_id text not null references rag.index_builds (build_id) on delete cascade,
+    measure text not null,
+    family text not null default '',
+    value double precision not null,
+    low double precision,
+    high double precision,
+    question_count integer not null,
+    measured_at timestamptz not null default now(),
+    primary key (build_id, measure, family)
+);
+"""
+
+DOWNGRADE = """
+drop table rag.retrieval_measures;
+drop table rag.build_documents;
+alter table rag.index_builds drop column point_format, drop column base_build_id, drop column written_count;
+"""
 
 
 # Copilot: evidence, keys, quotas, feedback, reports.
