@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from orchestration.ingest.incidents.impact import rank_suspects, severity_of
 from orchestration.ingest.incidents.model import (
@@ -38,6 +38,15 @@ class Step(StrEnum):
     REOPENED = "reopened"
     RESOLVED = "resolved"
     MERGED = "merged"
+
+
+class _Fit(IntEnum):
+    """How well signals fit an incident, best first."""
+
+    SUBJECT = 1
+    RELATED = 2
+    RETURN = 3
+    CHANCE = 4
 
 
 @dataclass(frozen=True)
@@ -143,40 +152,39 @@ class _Book:
     def take(self, component: Sequence[tuple[int, Signal]]) -> None:
         """Give signals of one cause to the incident that fits, or open one."""
         signals = [signal for _, signal in component]
-        fitting = [item for item in self.incidents.values() if self._fits(item, signals)]
-        if not fitting:
+        fits = [(fit, item) for item in self.incidents.values() if (fit := self._fit(item, signals))]
+        if not fits:
             incident = self._open(signals)
         else:
-            target = min(fitting, key=lambda item: (not item.is_active, item.started_at, item.fingerprint))
-            for other in fitting:
-                if other is not target and self._is_one_cause(target, other):
+            _, target = min(fits, key=lambda pair: (pair[0], pair[1].started_at, pair[1].fingerprint))
+            for fit, other in fits:
+                if fit < _Fit.CHANCE and other is not target and self._is_one_cause(target, other):
                     target = self._merge(target, other, signals[0].known_at)
             incident = self._extend(target, signals)
         for place, _ in component:
             self.members[place] = incident.fingerprint
 
-    def _fits(self, item: Incident, signals: Sequence[Signal]) -> bool:
+    def _fit(self, item: Incident, signals: Sequence[Signal]) -> "_Fit | None":
         if item.tenant_id != signals[0].tenant_id or item.state is IncidentState.MERGED:
-            return False
+            return None
         if not item.is_active:
-            return self._comes_back(item, signals)
-        return any(self._joins(item, signal) for signal in signals)
+            return _Fit.RETURN if self._comes_back(item, signals) else None
+        return min((fit for signal in signals if (fit := self._join(item, signal))), default=None)
 
-    def _joins(self, item: Incident, signal: Signal) -> bool:
+    def _join(self, item: Incident, signal: Signal) -> "_Fit | None":
         rules = self._rules
         known = item.affected.get(signal.subject)
         if known is not None:
             pause = rules.pause({signal.kind, *known.kinds}, rules.same_subject)
             if _distance(signal, known.first_at, known.last_at) <= pause:
-                return True
-        pause = _distance(signal, item.started_at, item.last_at)
-        if pause > rules.related:
-            return False
-        return (
-            bool((item.operations | item.affected.keys()) & touched(signal))
+                return _Fit.SUBJECT
+        if _distance(signal, item.started_at, item.last_at) <= rules.related and (
+            (item.operations | item.affected.keys()) & touched(signal)
             or any(self._topology.are_neighbours(signal.subject, subject) for subject in item.affected)
-            or (pause <= rules.coincidence and self._coincides(item, signal))
-        )
+        ):
+            return _Fit.RELATED
+        together = _distance(signal, item.started_at, item.started_at) <= rules.coincidence
+        return _Fit.CHANCE if together and self._coincides(item, signal) else None
 
     def _coincides(self, item: Incident, signal: Signal) -> bool:
         """Whether being first seen in the same minute is reason enough.

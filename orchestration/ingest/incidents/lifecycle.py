@@ -6,13 +6,18 @@ Add a step here when time or a signal causes it. Avoid what people decide (`deci
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from orchestration.ingest.incidents import signal_store, store
 from orchestration.ingest.incidents.grouping import Grouped, Step, group, resolve_quiet
 from orchestration.ingest.incidents.model import Family, Incident, IncidentState
 from orchestration.ingest.incidents.pauses import DEFAULT_RULES, Rules
 from orchestration.ingest.incidents.silences import silencing_period
+
+HISTORY = timedelta(hours=24)
+"""An incident that was over for this long before anybody could be told is kept and pages nobody: a replay
+or a backfill of a year must not wake people about last spring."""
+_HISTORY_WORDS = "history:"
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def group_signals(
         known = store.recent_incidents(connection, tenant_id, earliest)
         topology = store.known_topology(connection, tenant_id)
         grouped = group([item.signal for item in items], known, topology, rules)
-        steps += _keep(connection, grouped)
+        steps += _keep(connection, grouped, store.plant_clock(connection, tenant_id))
         signal_store.assign(
             connection, [(items[place].signal_id, name) for place, name in grouped.members.items()]
         )
@@ -83,7 +88,7 @@ def end_quiet_incidents(connection: store.Connection, now: datetime, rules: Rule
             if clock is None:
                 continue
             grouped = resolve_quiet(active, tenant_id, clock, of_platform=of_platform, rules=rules)
-            steps += _keep(connection, grouped)
+            steps += _keep(connection, grouped, plant_now)
         for item in active:
             clock = now if item.family is Family.PLATFORM else plant_now
             if item.silenced_by and clock is not None:
@@ -91,13 +96,16 @@ def end_quiet_incidents(connection: store.Connection, now: datetime, rules: Rule
     return Advance(0, tuple(steps))
 
 
-def _keep(connection: store.Connection, grouped: Grouped) -> list[tuple[Step, str]]:
+def _keep(
+    connection: store.Connection, grouped: Grouped, plant_now: datetime | None
+) -> list[tuple[Step, str]]:
     changed = {change.incident.fingerprint for change in grouped.changes}
     for fingerprint in sorted(changed):
         item = grouped.incidents[fingerprint]
         steps = [change for change in grouped.changes if change.incident.fingerprint == fingerprint]
         if steps[-1].step in {Step.OPENED, Step.REOPENED, Step.ESCALATED, Step.UPDATED}:
             item = _silence(connection, item, steps[-1].at)
+        item = _as_history(item, plant_now)
         store.save_incident(connection, item)
         for change in steps:
             store.record_event(
@@ -117,9 +125,26 @@ def _silence(connection: store.Connection, item: Incident, at: datetime) -> Inci
     return replace(item, silenced_by=f"{period.period_id}: {period.reason}" if period else None)
 
 
+def _as_history(item: Incident, plant_now: datetime | None) -> Incident:
+    first_seen = item.revision == 0 or (item.resolved_at is not None and item.revision == 1)
+    if item.silenced_by or plant_now is None or not first_seen or item.family is Family.PLATFORM:
+        return item
+    if plant_now - item.last_at <= HISTORY:
+        return item
+    return replace(item, silenced_by=f"{_HISTORY_WORDS} it was over before it was seen")
+
+
+def _is_history(item: Incident) -> bool:
+    return (item.silenced_by or "").startswith(_HISTORY_WORDS)
+
+
 def _let_out(connection: store.Connection, fingerprint: str, tenant_id: str, clock: datetime) -> None:
     item = store.find_incident(connection, tenant_id, fingerprint)
-    if not item.is_active or silencing_period(item, store.quiet_periods(connection, tenant_id, clock), clock):
+    if (
+        not item.is_active
+        or _is_history(item)
+        or silencing_period(item, store.quiet_periods(connection, tenant_id, clock), clock)
+    ):
         return
     told = replace(item, silenced_by=None, revision=item.revision + 1)
     store.save_incident(connection, told)

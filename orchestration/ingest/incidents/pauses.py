@@ -50,7 +50,6 @@ class Rules:
             SignalKind.DRIFT: timedelta(hours=36),  # daily verdicts
             SignalKind.LANDING: timedelta(minutes=15),
             SignalKind.DEAD_LETTERS: timedelta(minutes=15),
-            SignalKind.LIVENESS: timedelta(minutes=10),
         }
     )
 

@@ -43,7 +43,8 @@ def signals_to_group(
         rows = cursor.execute(
             """
             select * from ops.signals where fingerprint is null
-                and known_at >= coalesce(%s, '-infinity') and known_at < coalesce(%s, 'infinity')
+                and known_at >= coalesce(%s::timestamptz, '-infinity')
+                and known_at < coalesce(%s::timestamptz, 'infinity')
             order by known_at, signal_id limit %s
             """,
             (since, until, SIGNALS_PER_ROUND),

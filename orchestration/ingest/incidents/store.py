@@ -65,22 +65,27 @@ def active_incidents(connection: Connection, tenant_id: str) -> list[Incident]:
     )
 
 
-def clocks(connection: Connection) -> dict[str, datetime | None]:
-    """Tenants with active incidents, and how late it is in each one's plant; None while nothing tells.
-
-    The plant's clock is the latest event that landed or the latest window that closed, whichever is later.
-    """
-    rows = connection.execute(
+def plant_clock(connection: Connection, tenant_id: str) -> datetime | None:
+    """How late it is in a tenant's plant: its latest landed event or judged window."""
+    row = connection.execute(
         """
-        select i.tenant_id, greatest(
-            (select max(plant_now_at) from ops.plant_clock c where c.tenant_id = i.tenant_id),
-            (select max(known_at) from ops.signals s where s.tenant_id = i.tenant_id
-                and s.kind not in ('landing', 'dead_letters', 'liveness'))
+        select greatest(
+            (select max(plant_now_at) from ops.plant_clock where tenant_id = %(tenant)s),
+            (select max(known_at) from ops.signals where tenant_id = %(tenant)s
+                and kind not in ('landing', 'dead_letters', 'liveness'))
         )
-        from (select distinct tenant_id from ops.incidents where state in ('open', 'acknowledged')) i
-        """
+        """,
+        {"tenant": tenant_id},
+    ).fetchone()
+    return row[0] if row else None
+
+
+def clocks(connection: Connection) -> dict[str, datetime | None]:
+    """Tenants with active incidents, and how late it is in each one's plant."""
+    rows = connection.execute(
+        "select distinct tenant_id from ops.incidents where state in ('open', 'acknowledged')"
     ).fetchall()
-    return dict(rows)
+    return {tenant_id: plant_clock(connection, tenant_id) for (tenant_id,) in rows}
 
 
 def find_incident(connection: Connection, tenant_id: str, prefix: str) -> Incident:

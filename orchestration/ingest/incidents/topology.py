@@ -18,9 +18,9 @@ PLATFORM_CALLS: tuple[tuple[str, str], ...] = (
     ("service:incidents", "service:postgres"),
     ("service:api", "service:postgres"),
     ("service:mlflow", "service:postgres"),
-    ("service:dagster-daemon", "service:postgres"),
-    ("sensor:*", "service:dagster-daemon"),
-    ("schedule:*", "service:dagster-daemon"),
+    ("service:dagster-daemon*", "service:postgres"),
+    ("sensor:*", "service:dagster-daemon/sensor"),
+    ("schedule:*", "service:dagster-daemon/scheduler"),
     ("topic:*", "service:landing"),
 )
 """The platform's own dependencies, caller first; a star stands for every subject of that kind."""
