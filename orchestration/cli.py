@@ -20,6 +20,7 @@ COMMAND_MODULES = (
     "orchestration.commands.models",
     "orchestration.commands.promotions",
     "orchestration.commands.knowledge",
+    "orchestration.commands.copilot",
     "orchestration.commands.retrieval",
     "orchestration.commands.signals",
     "orchestration.commands.demo",

@@ -6,8 +6,10 @@ Add an asset when another set of questions is answered. Avoid logic: `rag_assets
 from contextlib import closing
 
 import dagster as dg
+from pydantic import Field
 
 from orchestration.automation import WHEN_UPSTREAM_IS_SOUND
+from orchestration.environment import Environment
 from orchestration.resources.postgres import PostgresResource
 from orchestration.resources.vector_store import VectorStoreResource
 from rag_assets.copilot.question_table import (
@@ -30,6 +32,38 @@ def copilot_questions(postgres: PostgresResource) -> dg.MaterializeResult:
         added = seed_questions(connection)
         questions = active_questions(connection)
     return dg.MaterializeResult(metadata={"dagster/row_count": len(questions), "added": added})
+
+
+class ReportPeriod(dg.Config):
+    """What a report covers."""
+
+    days: int = Field(default=7, ge=1, le=366, description="Length of the period, up to the plant's clock.")
+
+
+@dg.asset(
+    key=["copilot", "report"],
+    deps=[
+        ["marts", "mart_production_kpis"],
+        ["marts", "mart_equipment_health"],
+        ["marts", "fact_equipment_events"],
+        ["prediction", "failure"],
+    ],
+    group_name="copilot",
+    owners=["team:reliability-engineering"],
+    kinds={"postgres", "html"},
+)
+def copilot_report(config: ReportPeriod, postgres: PostgresResource) -> dg.MaterializeResult:
+    """The executive report of each tenant, as Markdown and as one HTML file with its plots."""
+    from rag_assets.copilot.reporting import reports_of_all_tenants
+
+    written = reports_of_all_tenants(postgres.url, config.days, Environment().state_dir / "reports")
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(written),
+            "files": [str(report.html_path) for report in written],
+            "report": dg.MetadataValue.md("\n\n".join(report.markdown for report in written)),
+        }
+    )
 
 
 @dg.asset(
