@@ -19,6 +19,13 @@ from ml.models.horizons import HORIZONS
 def write_warehouse(database_url: str, folder: Path, tenant_id: str = "azure-pdm") -> PlantHistory:
     """Create the four tables for one tenant, with a ledger and a plant clock; return what went in."""
     history = read_azure_pdm(folder, tenant_id).replay
+    write_history(database_url, history)
+    return history
+
+
+def write_history(database_url: str, history: PlantHistory) -> None:
+    """The same for any history."""
+    tenant_id = history.tenant_id
     with psycopg.connect(database_url) as connection:
         connection.execute("create schema if not exists intermediate; create schema if not exists marts")
         connection.execute(
@@ -57,7 +64,6 @@ def write_warehouse(database_url: str, folder: Path, tenant_id: str = "azure-pdm
     _write(database_url, "intermediate", "int_failure_labels", labels.select(tenant, pl.all()))
     _write(database_url, "marts", "fact_equipment_events", history.events.select(tenant, pl.all()))
     _write(database_url, "marts", "dim_equipment", history.equipment.select(tenant, pl.all()))
-    return history
 
 
 def _write(database_url: str, schema: str, table: str, frame: pl.DataFrame) -> None:
