@@ -194,6 +194,16 @@ class Environment(BaseSettings):
         description="MANAGED promotes a challenger that wins; MANUAL lets it wait for "
         "`opsgraph promote approve`.",
     )
+    channels_file_setting: Path | None = Field(
+        default=None,
+        validation_alias="OPSGRAPH_CHANNELS_FILE",
+        description="YAML file of the receivers of alerts; by default `channels.yaml` in the state folder.",
+    )
+    platform_tenant: str = Field(
+        default="demo-plant",
+        validation_alias="OPSGRAPH_PLATFORM_TENANT",
+        description="Tenant that is told of troubles of the platform itself: a dead service, dead letters.",
+    )
     fsync: bool = Field(
         default=True,
         validation_alias="OPSGRAPH_FSYNC",
@@ -256,3 +266,8 @@ class Environment(BaseSettings):
     def index_dir(self) -> Path:
         """Folder of the embedded vector index builds."""
         return self.state_dir / "index"
+
+    @cached_property
+    def channels_file(self) -> Path:
+        """Where the receivers of alerts are listed."""
+        return self.channels_file_setting or self.state_dir / "channels.yaml"

@@ -24,7 +24,6 @@ ALLOWED: dict[str, str] = {
     "replay_dead_letters": "Land the dead letters of a topic that its contract takes now.",
     "roll_back_model": "Let the previous model version serve again.",
     "roll_back_index": "Let the previous knowledge index answer again.",
-    "mark_calendar": "Enter the machine's period as a sensor fault, so that baselines leave it out.",
 }
 """Everything that opsgraph may do about an incident. Whatever is not here can't be approved."""
 
@@ -83,7 +82,8 @@ def proposals_for(incident: Incident, causes: Sequence[Cause]) -> tuple[Proposal
     for cause in causes:
         change = cause.change
         if change.kind == "promotion":
-            found.append(Proposal("roll_back_model", change.summary, {"model": change.subject}))
+            model = {"model": change.subject, "tenant": incident.tenant_id}
+            found.append(Proposal("roll_back_model", change.summary, model))
         if change.kind == "index_build":
             found.append(Proposal("roll_back_index", change.summary))
     return tuple({(item.action, tuple(item.parameters.items())): item for item in found}.values())
