@@ -1,19 +1,18 @@
-"""Documents as the knowledge base sees them, and the reader of a folder of Markdown.
+"""Documents as the knowledge base sees them, and how files become documents.
 
-Add a reader of another source (PDF, HTML, an S3 prefix) as a function that returns `Collection`.
-Avoid chunking, cleaning for search, and storage here.
+Add a source (where files come from) to `rag_assets.sources`, a format to `rag_assets.formats`. Avoid
+chunking, cleaning for search, and storage here.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
-import frontmatter
-import yaml
+from rag_assets.formats.content import READERS, SIDECAR_SUFFIX, UnreadableError, read_content
 
 CORPUS_DIR = Path(__file__).with_name("corpus")
 """The project's own runbooks and manuals."""
@@ -33,8 +32,8 @@ class Document:
         version: Text, compared only by equality; `effective_on` decides which version is newer.
         title: Title of the front matter, else the first heading, else the file's name.
         path: Relative to the folder that was read, with forward slashes.
-        md5: Of the file's bytes: the first gate of "did it change?".
-        content: Markdown without front matter.
+        md5: Of the file's bytes and its sidecar's.
+        content: Markdown without front matter, whatever format the file has.
         effective_on: First day on which the text holds; None means always.
         supersedes: Document ids, or `id@version`, that this document replaces.
         machine_models: Models that it is written for; empty means all.
@@ -83,76 +82,108 @@ class Collection:
     broken: tuple[BrokenDocument, ...] = field(default=())
 
 
-def read_folder(root: Path, tenant_id: str | None = None) -> Collection:
-    """Read every Markdown file below a folder.
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source, not yet read as a document.
 
-    A broken file is listed with its reason and does not stop the others.
+    Attributes:
+        path: Relative to the source, with forward slashes.
+        raw: Its bytes.
+        sidecar: Bytes of the metadata file beside it, if there is one.
+    """
+
+    path: str
+    raw: bytes
+    sidecar: bytes | None = None
+
+    @property
+    def md5(self) -> str:
+        """Of the bytes and the sidecar: the first gate of "did it change?"."""
+        digest = hashlib.md5(self.raw, usedforsecurity=False)
+        digest.update(self.sidecar or b"")
+        return digest.hexdigest()
+
+
+def read_files(
+    files: Iterable[SourceFile],
+    tenant_id: str | None = None,
+    known: Mapping[str, Sequence[Document]] | None = None,
+) -> Collection:
+    """Read files as documents. A broken one is listed with its reason and does not stop the others.
 
     Args:
-        root: Folder; searched recursively for `*.md` and `*.markdown`, hidden folders left out.
+        files: What a source has, in the order of their paths.
         tenant_id: Owner of files that name no tenant. A file that names another tenant is broken:
             it would otherwise become visible to the wrong one. None: each file must name its own.
+        known: Documents that the corpus holds of the same source, by path: a file with the same MD5 is
+            not read again.
 
     Returns:
-        Documents in the order of their paths, and the broken files.
+        Documents in the order of the files, and the broken files.
+    """
+    documents: dict[tuple[str, str], Document] = {}
+    broken: list[BrokenDocument] = []
+    for file in files:
+        same = [item for item in (known or {}).get(file.path, ()) if item.md5 == file.md5]
+        try:
+            document = same[0] if same else read_file(file, tenant_id)
+        except UnreadableError as error:
+            broken.append(BrokenDocument(file.path, str(error)))
+            continue
+        first = documents.setdefault((document.tenant_id, document.key), document)
+        if first is not document:
+            reason = f"id and version {document.key} are taken by {first.path}"
+            broken.append(BrokenDocument(file.path, reason))
+    return Collection(tuple(documents.values()), tuple(broken))
+
+
+def read_folder(root: Path, tenant_id: str | None = None) -> Collection:
+    """Read every document below a folder; see `read_files`.
+
+    Args:
+        root: Folder; searched recursively, hidden files and folders left out.
+        tenant_id: Owner of files that name no tenant.
+
+    Raises:
+        NotADirectoryError: `root` is not a folder.
+    """
+    return read_files(folder_files(root), tenant_id)
+
+
+def folder_files(root: Path) -> Iterator[SourceFile]:
+    """Files of a folder whose format can be read, by path.
 
     Raises:
         NotADirectoryError: `root` is not a folder.
     """
     if not root.is_dir():
-        raise NotADirectoryError(f"{root} is not a folder: give a folder that holds Markdown files")
-    documents: dict[tuple[str, str], Document] = {}
-    broken: list[BrokenDocument] = []
-    for path in _markdown_files(root):
-        relative = path.relative_to(root).as_posix()
-        try:
-            document = _read_file(path, relative, tenant_id)
-        except _UnreadableError as error:
-            broken.append(BrokenDocument(relative, str(error)))
-            continue
-        first = documents.setdefault((document.tenant_id, document.key), document)
-        if first is not document:
-            broken.append(
-                BrokenDocument(relative, f"id and version {document.key} are taken by {first.path}")
-            )
-    return Collection(tuple(documents.values()), tuple(broken))
-
-
-class _UnreadableError(Exception):
-    """Why a file cannot become a document."""
-
-
-def _markdown_files(root: Path) -> Iterator[Path]:
+        raise NotADirectoryError(f"{root} is not a folder: give a folder that holds documents")
     for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if path.suffix.lower() in {".md", ".markdown"} and path.is_file() and not hidden:
-            yield path
+        relative = path.relative_to(root)
+        if any(part.startswith(".") for part in relative.parts) or not path.is_file():
+            continue
+        if path.suffix.lower() in READERS:
+            sidecar = path.with_name(path.name + SIDECAR_SUFFIX)
+            beside = sidecar.read_bytes() if sidecar.is_file() else None
+            yield SourceFile(relative.as_posix(), path.read_bytes(), beside)
 
 
-def _read_file(path: Path, relative: str, tenant_id: str | None) -> Document:
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _UnreadableError(f"not UTF-8 text (byte {error.start})") from error
-    try:
-        post = frontmatter.loads(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 2}" if mark else ""
-        raise _UnreadableError(f"front matter is not valid YAML{where}") from error
-    metadata = cast(dict[str, Any], post.metadata)
-    content = post.content.strip()
-    if not content:
-        raise _UnreadableError("no text below the front matter")
-    document_id = _text(metadata, "id") or PurePosixPath(relative).with_suffix("").as_posix()
+def read_file(file: SourceFile, tenant_id: str | None) -> Document:
+    """One file as a document.
+
+    Raises:
+        UnreadableError: It can't be read, or its metadata are wrong.
+    """
+    found = read_content(file.path, file.raw, file.sidecar)
+    metadata, content = dict(found.metadata), found.markdown.strip()
+    name = PurePosixPath(file.path)
     return Document(
         tenant_id=_tenant(metadata, tenant_id),
-        document_id=document_id,
+        document_id=_text(metadata, "id") or name.with_suffix("").as_posix(),
         version=_text(metadata, "version") or DEFAULT_VERSION,
-        title=_text(metadata, "title") or _first_heading(content) or path.stem,
-        path=relative,
-        md5=hashlib.md5(raw, usedforsecurity=False).hexdigest(),
+        title=_text(metadata, "title") or _first_heading(content) or name.stem,
+        path=file.path,
+        md5=file.md5,
         content=content,
         effective_on=_date(metadata, "effective_date"),
         supersedes=_texts(metadata, "supersedes"),
@@ -168,12 +199,10 @@ def _read_file(path: Path, relative: str, tenant_id: str | None) -> Document:
 def _tenant(metadata: dict[str, Any], tenant_id: str | None) -> str:
     named = _text(metadata, "tenant")
     if named and tenant_id and named != tenant_id:
-        raise _UnreadableError(f"belongs to tenant {named!r}, and is being read for {tenant_id!r}")
+        raise UnreadableError(f"belongs to tenant {named!r}, and is being read for {tenant_id!r}")
     tenant = named or tenant_id
     if not tenant:
-        raise _UnreadableError(
-            "names no tenant: add `tenant` to its front matter, or give one for the folder"
-        )
+        raise UnreadableError("names no tenant: add `tenant` to its front matter, or give one for the folder")
     return tenant
 
 
@@ -188,7 +217,7 @@ def _text(metadata: dict[str, Any], name: str) -> str | None:
     if value is None:
         return None
     if isinstance(value, list | dict):
-        raise _UnreadableError(f"front matter `{name}` must be one value, not {value!r}")
+        raise UnreadableError(f"front matter `{name}` must be one value, not {value!r}")
     return str(value).strip() or None
 
 
@@ -211,6 +240,4 @@ def _date(metadata: dict[str, Any], name: str) -> date | None:
     try:
         return date.fromisoformat(str(value))
     except ValueError as error:
-        raise _UnreadableError(
-            f"front matter `{name}` is not a date: {value!r} (write 2026-01-31)"
-        ) from error
+        raise UnreadableError(f"front matter `{name}` is not a date: {value!r} (write 2026-01-31)") from error

@@ -130,7 +130,11 @@ def cached_graph(cache_dir: Path, precision: str = "fp32") -> Path:
         # The library has no type stubs.
         quantization: Any = importlib.import_module("onnxruntime.quantization")
         quantization.quantize_dynamic(
-            str(cached_graph(cache_dir)), str(partial), weight_type=quantization.QuantType.QInt8
+            str(cached_graph(cache_dir)),
+            str(partial),
+            weight_type=quantization.QuantType.QInt8,
+            # onnxruntime can't infer the types behind its own fused operators.
+            extra_options={"DefaultTensorType": 1},
         )
     else:
         from rag_assets.minilm import build_graph, model_folder

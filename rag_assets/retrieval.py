@@ -5,6 +5,8 @@ from the fused score: it only orders, it does not say whether anything fits. Whe
 evidence at all is told by raw scores.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -12,6 +14,7 @@ from datetime import date
 import numpy as np
 
 from rag_assets.analysis import searchable, terms
+from rag_assets.caching import ContentCache
 from rag_assets.candidates import (
     DOCUMENT_DEPTH,
     PASSAGE_DEPTH,
@@ -19,7 +22,7 @@ from rag_assets.candidates import (
     Candidates,
     find_candidates,
 )
-from rag_assets.embedding import Embedder
+from rag_assets.embedding import Embedder, Vectors
 from rag_assets.freshness import FirmwareInUse, not_applicable
 from rag_assets.index.contract import OpenBuild, Passage, TenantScope, VectorHit, VectorQuery
 from rag_assets.lexical import query_keys
@@ -102,6 +105,14 @@ class SearchHit:
 
 
 @dataclass(frozen=True)
+class RetrievalCaches:
+    """Results of searches by build, and vectors of questions by embedder."""
+
+    results: ContentCache[tuple[SearchHit, ...]] = field(default_factory=lambda: ContentCache("search"))
+    vectors: ContentCache[Vectors] = field(default_factory=lambda: ContentCache("embedding"))
+
+
+@dataclass(frozen=True)
 class FirstStage:
     """What the first stage of one search found.
 
@@ -125,6 +136,8 @@ class Retriever:
         build: The open build; `close` closes it.
         embedder: The embedder that the build is stamped with.
         ranker: Orders the candidates; without one the first stage's order stands.
+        build_id: Name of the build, for the caches; without it nothing is cached.
+        caches: Shared by the retrievers of successive builds.
     """
 
     def __init__(
@@ -132,10 +145,15 @@ class Retriever:
         build: OpenBuild,
         embedder: Embedder,
         ranker: Ranker | None = None,
+        build_id: str = "",
+        caches: RetrievalCaches | None = None,
     ) -> None:
         self._build = build
         self._embedder = embedder
         self.ranker = ranker
+        # Another ranker orders otherwise: it is part of what a kept result was made from.
+        self._made_from = f"{build_id}/{_digest(ranker)}"
+        self._caches = caches if build_id else None
         by_tenant: dict[str, list[Passage]] = {}
         for passage in build.passages():
             by_tenant.setdefault(passage.tenant_id, []).append(passage)
@@ -148,6 +166,17 @@ class Retriever:
             MissingTenantError: The request names no tenant.
             TenantLeakError: The engine returned a passage of another tenant.
         """
+        if self._caches is None:
+            return self._search(request)
+        content = (
+            *(request.query, request.asked_on, request.top_k, request.machine_model),
+            frozenset(request.firmware_in_use.items()),
+        )
+        return self._caches.results.get_or_make(
+            request.tenant_id, self._made_from, content, lambda: self._search(request)
+        )
+
+    def _search(self, request: SearchRequest) -> tuple[SearchHit, ...]:
         found = self.first_stage(request)
         if found is None:
             return ()
@@ -186,8 +215,16 @@ class Retriever:
         """Let the build go."""
         self._build.close()
 
+    def _vector(self, tenant_id: str, query: str) -> Vectors:
+        if self._caches is None:
+            return self._embedder.embed([query])[0]
+        # The vector does not depend on the build: it outlives a swap.
+        return self._caches.vectors.get_or_make(
+            tenant_id, self._embedder.name, query, lambda: self._embedder.embed([query])[0]
+        )
+
     def _vector_hits(self, scope: TenantScope, query: str) -> dict[str, list[VectorHit]]:
-        vector = self._embedder.embed([query])[0]
+        vector = self._vector(scope.tenant_id, query)
         queries = [
             VectorQuery("passage", PASSAGE_DEPTH, vector),
             VectorQuery("title", DOCUMENT_DEPTH, vector),
@@ -195,6 +232,12 @@ class Retriever:
         ]
         rankings = self._build.search(scope, queries)
         return {query.using: hits for query, hits in zip(queries, rankings, strict=True)}
+
+
+def _digest(ranker: Ranker | None) -> str:
+    if ranker is None:
+        return "untrained"
+    return hashlib.sha256(json.dumps(ranker.to_json(), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _hits(found: FirstStage, order: "np.ndarray") -> tuple[SearchHit, ...]:

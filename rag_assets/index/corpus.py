@@ -69,6 +69,34 @@ def store_collection(
     )
 
 
+def known_documents(connection: psycopg.Connection[Any], source: str) -> dict[str, list[Document]]:
+    """Documents of a source by path: a file that did not change need not be read again."""
+    rows = connection.execute(
+        "select tenant_id, document_id, version, title, path, md5, content, effective_on, metadata "
+        "from rag.documents where metadata ->> 'source' = %s",
+        (source,),
+    ).fetchall()
+    found: dict[str, list[Document]] = {}
+    for row in rows:
+        document = _document(*row)
+        found.setdefault(document.path, []).append(document)
+    return found
+
+
+def store_document(connection: psycopg.Connection[Any], document: Document, source: str) -> int:
+    """Insert or replace one document; the caller's transaction decides."""
+    connection.execute(_UPSERT, _row(document, source))
+    return 1
+
+
+def delete_path(connection: psycopg.Connection[Any], source: str, tenant_id: str, path: str) -> int:
+    """Take out what a source has under a path; how many documents that were."""
+    return connection.execute(
+        "delete from rag.documents where metadata ->> 'source' = %s and tenant_id = %s and path = %s",
+        (source, tenant_id, path),
+    ).rowcount
+
+
 @dataclass(frozen=True)
 class DocumentHead:
     """A document of the corpus without its text.

@@ -3,18 +3,19 @@
 The command line and Dagster call these. Avoid anything that only one of them needs.
 """
 
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
 import psycopg
 
-from rag_assets.documents import read_folder
+from rag_assets.documents import SourceFile, folder_files, read_files
 from rag_assets.embedding import Embedder
 from rag_assets.evaluation.gate import GOLDEN_CHECK, golden_gate
 from rag_assets.evaluation.questions import read_questions
 from rag_assets.index.build import BuildOutcome, build_index
 from rag_assets.index.contract import VectorStore
-from rag_assets.index.corpus import CorpusChange, store_collection
+from rag_assets.index.corpus import CorpusChange, known_documents, store_collection
 
 CHECK_NAMES = (
     "index_is_not_empty",
@@ -31,12 +32,19 @@ def read_source(database_url: str, folder: Path, source: str, tenant_id: str | N
 
     Args:
         database_url: The opsgraph database.
-        folder: Folder of Markdown.
+        folder: Folder of documents.
         source: Name of the folder in the corpus; its earlier rows that are gone are removed.
         tenant_id: Owner of files that name none; None: each file must name its own.
     """
-    collection = read_folder(folder, tenant_id)
+    return store_files(database_url, folder_files(folder), source, tenant_id)
+
+
+def store_files(
+    database_url: str, files: Iterable[SourceFile], source: str, tenant_id: str | None
+) -> CorpusChange:
+    """Make the corpus of record hold what a source has; see `read_source`."""
     with psycopg.connect(database_url) as connection:
+        collection = read_files(files, tenant_id, known_documents(connection, source))
         return store_collection(connection, collection, source)
 
 

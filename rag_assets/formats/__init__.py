@@ -1,0 +1,1 @@
+"""File formats, each to Markdown with its metadata."""

@@ -1,0 +1,1 @@
+"""Where documents come from, besides a folder: object storage, Git, a Kafka topic, the marts."""
