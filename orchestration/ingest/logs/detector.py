@@ -11,6 +11,7 @@ from datetime import datetime
 
 from orchestration.ingest.logs.evidence import Evidence, Suspect, Verdict, WindowLines
 from orchestration.ingest.logs.resources import ResourceHistory
+from orchestration.ingest.logs.statements import StatementFindings, StatementJudge
 from orchestration.ingest.logs.traces import TraceFindings, TraceJudge
 
 ALERT_SCORE = 5.0
@@ -27,35 +28,52 @@ class LogDetector:
     Attributes:
         alert_score: Threshold of an alert.
         traces: Memory of traces.
+        statements: Memory of lines without traces.
         resources: Memory of resource metrics.
     """
 
     alert_score: float = ALERT_SCORE
     traces: TraceJudge = field(default_factory=TraceJudge)
+    statements: StatementJudge = field(default_factory=StatementJudge)
     resources: ResourceHistory = field(default_factory=ResourceHistory)
 
     def look(self, window: WindowLines, seen_until: datetime) -> Verdict:
         """Judge the part of a window that is there, against a higher threshold; nothing is learned."""
-        findings = self.traces.judge(window, seen_until)
-        return self._verdict(window, seen_until, findings, self.alert_score + LOOK_PENALTY)
+        traces = self.traces.judge(window, seen_until)
+        statements = self.statements.judge(window, seen_until, is_whole=False)
+        return self._verdict(window, seen_until, traces, statements, self.alert_score + LOOK_PENALTY)
 
     def close(self, window: WindowLines) -> Verdict:
-        """Judge a whole window, then learn from it unless it alerts."""
-        findings = self.traces.judge(window, window.ends_at)
-        verdict = self._verdict(window, window.ends_at, findings, self.alert_score)
-        self.traces.close(window, findings, verdict.is_alert)
+        """Judge a whole window, then learn from it what does not look wrong."""
+        traces = self.traces.judge(window, window.ends_at)
+        statements = self.statements.judge(window, window.ends_at, is_whole=True)
+        verdict = self._verdict(window, window.ends_at, traces, statements, self.alert_score)
+        traced = [item for item in traces.evidence if item.score >= self.alert_score]
+        self.traces.close(window, traces, bool(traced))
+        alerting = {suspect.source for suspect in verdict.suspects if suspect.score >= self.alert_score}
+        self.statements.close(window, statements, frozenset(alerting))
         high = {item.source for item in self.resources.judge(window.metrics)}
         self.resources.learn(window.metrics, frozenset(high))
         return verdict
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether any history is long enough to judge by."""
+        return self.traces.is_warm or self.statements.is_warm
+
     def _verdict(
-        self, window: WindowLines, judged_at: datetime, findings: TraceFindings, threshold: float
+        self,
+        window: WindowLines,
+        judged_at: datetime,
+        traces: TraceFindings,
+        statements: StatementFindings,
+        threshold: float,
     ) -> Verdict:
-        evidence = list(findings.evidence)
+        evidence = [*traces.evidence, *statements.evidence]
         evidence += self.resources.judge(point for point in window.metrics if point.at < judged_at)
         suspects = rank(evidence)
         is_alert = bool(suspects) and suspects[0].score >= threshold
-        return Verdict(window.starts_at, judged_at, is_alert, self.traces.is_warm, suspects)
+        return Verdict(window.starts_at, judged_at, is_alert, self.is_warm, suspects)
 
 
 def rank(evidence: list[Evidence]) -> tuple[Suspect, ...]:

@@ -12,11 +12,16 @@ END = ""
 """Name of the step after the last line of a trace that has come to rest."""
 REST_S = 5.0
 """A trace without a line for so long is over: a request of a running shop takes less (99.9 %: 4 s)."""
-LONGEST_CARRY_S = 120.0
+MOST_OPEN_LINES = 200
+"""Last lines of an open trace that the next window gets: enough to know its spans."""
 KEY = "\x1f"
 """Between source and statement in a place's name; neither may hold a control character."""
 
-STEP_COLUMNS = ("trace_id", "place", "next_place", "source", "next_source", "gap_s", "is_call")
+LEAVE = "\x1d"
+"""Name of the step out of a span: the answer to its caller, or the end of the trace."""
+
+LINE_COLUMNS = ("trace_id", "span_id", "source", "statement", "event_at")
+STEP_COLUMNS = ("trace_id", "place", "next_place", "caller", "gap_s", "is_call", "leaves")
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,9 @@ class Steps:
     Attributes:
         steps: One row per pair of consecutive lines of a trace (`STEP_COLUMNS`); `next_place` is `END`
             and `gap_s` null for a trace that came to rest; `is_call` where the second line is the first
-            of its span (or of its source, where lines have no span).
-        open_lines: Last line of each trace that may go on; give them to the next window.
+            of its span (or of its source, where lines have no span); `leaves` where it belongs to a span
+            that was entered before, or the trace ended; `caller` is the place that the span was called from.
+        open_lines: Lines of the traces that may go on; give them to the next window.
     """
 
     steps: pl.DataFrame
@@ -47,28 +53,35 @@ def read_steps(lines: pl.DataFrame, open_lines: pl.DataFrame | None, window_end:
         open_lines: What the window before left open.
         window_end: End of the window (a literal): decides which traces have come to rest.
     """
-    columns = ("trace_id", "span_id", "source", "statement", "event_at", "is_first")
-    traced = lines.filter(pl.col("trace_id").is_not_null()).with_columns(is_first=pl.lit(False))
-    parts = [traced.select(columns)]
+    traced = lines.filter(pl.col("trace_id").is_not_null())
+    parts = [traced.select(*LINE_COLUMNS, is_old=pl.lit(False))]
     if open_lines is not None and open_lines.height:
-        parts.append(open_lines.select(columns))
+        parts.insert(0, open_lines.select(*LINE_COLUMNS, is_old=pl.lit(True)))
     ordered = pl.concat(parts).sort("trace_id", "event_at", maintain_order=True)
-    span = pl.coalesce("span_id", "source")
     ordered = ordered.with_columns(
         place=pl.concat_str("source", "statement", separator=KEY),
-        enters=pl.int_range(pl.len()).over("trace_id", span) == 0,
+        span=pl.coalesce("span_id", "source"),
+        age_s=(window_end - pl.col("event_at").max().over("trace_id")).dt.total_microseconds() / 1e6,
     )
+    ordered = ordered.with_columns(
+        enters=pl.int_range(pl.len()).over("trace_id", "span") == 0,
+        caller=pl.col("place").shift(1).over("trace_id"),
+    ).with_columns(caller=pl.col("caller").first().over("trace_id", "span"))
+    after = {
+        name: pl.col(name).shift(-1).over("trace_id")
+        for name in ("place", "source", "span", "enters", "event_at", "is_old")
+    }
     steps = ordered.with_columns(
-        next_place=pl.col("place").shift(-1).over("trace_id"),
-        next_source=pl.col("source").shift(-1).over("trace_id"),
-        is_call=pl.col("enters").shift(-1).over("trace_id")
-        & (pl.col("source") != pl.col("source").shift(-1).over("trace_id")),
-        gap_s=(pl.col("event_at").shift(-1).over("trace_id") - pl.col("event_at")).dt.total_microseconds()
-        / 1e6,
+        next_place=after["place"],
+        is_call=(after["enters"] & (after["source"] != pl.col("source"))).fill_null(False),
+        leaves=(~after["enters"] & (after["span"] != pl.col("span"))).fill_null(True),
+        gap_s=(after["event_at"] - pl.col("event_at")).dt.total_microseconds() / 1e6,
+        is_known=after["is_old"].fill_null(False),
     )
-    last = steps.filter(pl.col("next_place").is_null())
-    age = (window_end - pl.col("event_at")).dt.total_microseconds() / 1e6
-    ended = last.filter(age > REST_S).with_columns(next_place=pl.lit(END), is_call=pl.lit(False))
-    still_open = last.filter(age <= REST_S)
-    made = pl.concat([steps.filter(pl.col("next_place").is_not_null()), ended])
-    return Steps(made.select(STEP_COLUMNS), still_open.select(columns))
+    is_over = pl.col("next_place").is_null() & (pl.col("age_s") > REST_S)
+    made = steps.filter((pl.col("next_place").is_not_null() & ~pl.col("is_known")) | is_over)
+    still_open = ordered.filter(pl.col("age_s") <= REST_S).group_by("trace_id", maintain_order=True)
+    return Steps(
+        made.with_columns(pl.col("next_place").fill_null(END)).select(STEP_COLUMNS),
+        still_open.tail(MOST_OPEN_LINES).select(LINE_COLUMNS),
+    )

@@ -6,11 +6,12 @@ no history to contradict. Add a statistic of steps here. Avoid windows and alert
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import polars as pl
 
-from orchestration.ingest.logs.flow import END, KEY
+from orchestration.ingest.logs.flow import END, KEY, LEAVE
 from orchestration.ingest.logs.tails import SHARE_MEMORY, Floats, share_scores
 
 MOST_TRIALS = 4_000.0
@@ -23,6 +24,11 @@ SLOW_QUANTILE, SLOW_FACTOR = 0.95, 2.0
 """A gap is slow above twice the 95th percentile of its step: a minute's load moves gaps by less."""
 SLOW_PRIOR = 0.01
 """Share of slow gaps that is believed of a step without slow gaps in its history."""
+STALE_AFTER_H, MOST_STALE_H = 0.5, 2.0
+"""Latencies age: tables grow, and a query that took 5 ms in the morning takes 28 ms in the afternoon. Each half
+hour without learning halves what a step's history weighs, each hour raises the limit by the quantile once."""
+LEAST_STEP_SCORE = 2.0
+"""Steps below it add nothing to a source: the sum of many weak ones is load, not a fault."""
 LATENCY_MEMORY = 60.0
 """Weight of a step's history of slow gaps: slowness comes in bursts, so trials are worth less than they are."""
 PRIOR_WINDOWS, LEAST_MEMORY = 4.0, 5.0
@@ -55,13 +61,23 @@ class StepCounts:
     def of(steps: pl.DataFrame) -> "StepCounts":
         """Count `flow.Steps.steps`."""
         counts = StepCounts()
-        by_place = steps.group_by("place").agg(pl.col("trace_id").n_unique())
+        leaves = pl.col("leaves")
+        within = steps.select(
+            "trace_id", "place", next_place=pl.when(leaves).then(pl.lit(LEAVE)).otherwise("next_place")
+        )
+        # Where an answer goes depends on who asked: the step out of a span is judged by its caller as well.
+        out = steps.filter(leaves & pl.col("caller").is_not_null()).select(
+            "trace_id", place=pl.concat_str("place", "caller", separator=LEAVE), next_place="next_place"
+        )
+        both = pl.concat([within, out])
+        by_place = both.group_by("place").agg(pl.col("trace_id").n_unique())
         counts.trials = {place: float(traces) for place, traces in by_place.iter_rows()}
-        by_step = steps.group_by("place", "next_place").agg(pl.col("trace_id").n_unique(), "gap_s")
-        for place, next_place, traces, gaps in by_step.iter_rows():
+        by_step = both.group_by("place", "next_place").agg(pl.col("trace_id").n_unique())
+        for place, next_place, traces in by_step.iter_rows():
             counts.hits.setdefault(place, {})[next_place] = float(traces)
-            if next_place != END:
-                counts.gaps[place, next_place] = np.maximum(np.asarray(gaps, float), 0.0)
+        timed = steps.filter(pl.col("next_place") != END).group_by("place", "next_place").agg("gap_s")
+        for place, next_place, gaps in timed.iter_rows():
+            counts.gaps[place, next_place] = np.maximum(np.asarray(gaps, float), 0.0)
         return counts
 
     def plus(self, other: "StepCounts") -> "StepCounts":
@@ -164,6 +180,7 @@ class FlowHistory:
         self.gaps: dict[tuple[str, str], Floats] = {}
         self.slow: dict[tuple[str, str], Floats] = {}
         self.spread: dict[str, Dispersion] = {}
+        self.learned_at: dict[tuple[str, str], datetime] = {}
 
     def divergences(self, counts: StepCounts, least: float = 1.0) -> list[Divergence]:
         """Judge where traces went.
@@ -199,12 +216,16 @@ class FlowHistory:
             if score < least:
                 continue
             missing = rows[lost][1]
-            blamed = source_of(missing if missing != END else place)
+            blamed = source_of(missing if missing not in (END, LEAVE) else place)
             found.append(Divergence(place, missing, rows[new][1], blamed, score, rows[lost][2:]))
         return sorted(found, key=lambda item: -item.score)
 
-    def slowness(self, counts: StepCounts, least: float = 1.0) -> list[Slowness]:
+    def slowness(self, counts: StepCounts, now: datetime) -> list[Slowness]:
         """Judge how long steps took.
+
+        Args:
+            counts: Steps to judge.
+            now: Instant by the data's clock, for the age of what was learned.
 
         Returns:
             One entry per source with a slow step, highest score first.
@@ -212,11 +233,14 @@ class FlowHistory:
         keys: list[tuple[str, str]] = []
         rows: list[tuple[float, float, float, float]] = []
         thresholds: list[float] = []
+        memory: list[float] = []
         for step, gaps in counts.gaps.items():
             known = self.gaps.get(step)
             if known is None or (total := float(known.sum())) < LEAST_GAPS:
                 continue
-            threshold = SLOW_FACTOR * quantile(known, SLOW_QUANTILE)
+            age_h = min((now - self.learned_at[step]).total_seconds() / 3600, MOST_STALE_H)
+            threshold = (SLOW_FACTOR + age_h) * quantile(known, SLOW_QUANTILE)
+            memory.append(LATENCY_MEMORY * 0.5 ** (age_h / STALE_AFTER_H))
             slow_before = self.slow[step][0] + SLOW_PRIOR * LEAST_GAPS
             keys.append(step)
             rows.append((float((gaps > threshold).sum()), float(gaps.size), slow_before, total))
@@ -224,12 +248,12 @@ class FlowHistory:
         if not rows:
             return []
         numbers = np.array(rows)
-        up, _ = share_scores(*numbers.T, memory=LATENCY_MEMORY)
+        up, _ = share_scores(*numbers.T, memory=np.array(memory))
         scores: dict[str, float] = defaultdict(float)
         best: dict[str, float] = defaultdict(float)
         steps: dict[str, list[tuple[float, int]]] = defaultdict(list)
         for i, (a, b) in enumerate(keys):
-            if up[i] < least:
+            if up[i] < LEAST_STEP_SCORE:
                 continue
             sender, receiver = source_of(a), source_of(b)
             part = min(float(up[i]), MOST_PER_STEP)
@@ -253,11 +277,12 @@ class FlowHistory:
         ]
         return sorted(found, key=lambda item: -item.score)
 
-    def learn(self, counts: StepCounts, without: frozenset[str] = frozenset()) -> None:
+    def learn(self, counts: StepCounts, now: datetime, without: frozenset[str] = frozenset()) -> None:
         """Take steps into the history.
 
         Args:
             counts: Steps of a window in which nothing was wrong.
+            now: Instant by the data's clock.
             without: Places that looked wrong all the same, and sources whose steps looked slow.
         """
         for place, trials in counts.trials.items():
@@ -278,6 +303,7 @@ class FlowHistory:
             if step[0] in without or source_of(step[0]) in without:
                 continue
             known = self.gaps.setdefault(step, np.zeros(_BINS))
+            self.learned_at[step] = now
             slow = self.slow.setdefault(step, np.zeros(1))
             if known.sum() >= LEAST_GAPS:
                 slow += (gaps > SLOW_FACTOR * quantile(known, SLOW_QUANTILE)).sum()
@@ -294,7 +320,7 @@ def source_of(place: str) -> str:
 
 def statement_of(place: str) -> str:
     """Statement of a place's name; empty for `END`."""
-    return place.split(KEY, 1)[1] if place else ""
+    return place.split(LEAVE, 1)[0].split(KEY, 1)[1] if place not in (END, LEAVE) else ""
 
 
 def quantile(histogram: Floats, share: float) -> float:

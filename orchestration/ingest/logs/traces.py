@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from orchestration.ingest.logs.evidence import Evidence, WindowLines
-from orchestration.ingest.logs.flow import END, read_steps
+from orchestration.ingest.logs.flow import END, LEAVE, read_steps
 from orchestration.ingest.logs.flow_history import (
     Divergence,
     FlowHistory,
@@ -99,7 +99,7 @@ class TraceJudge:
             if not item.is_alert:
                 together = together.plus(item.counts)
         divergences = self.history.divergences(counts) + self.history.divergences(together)
-        slow = self.history.slowness(counts)
+        slow = self.history.slowness(counts, judged_at)
         hot = {item.place for item in divergences if item.score >= HOT_SCORE}
         hot |= {item.source for item in slow if item.best >= HOT_SCORE}
         evidence = [_of_divergence(item, traced) for item in divergences]
@@ -116,13 +116,13 @@ class TraceJudge:
                 self.error_sources.setdefault(statement, set()).add(source)
         self.pending.append(_Pending(findings.counts, findings.hot, is_alert))
         if not self.is_warm and not is_alert:
-            self.history.learn(findings.counts, findings.hot)
+            self.history.learn(findings.counts, window.ends_at, findings.hot)
             self.pending.clear()
         while len(self.pending) > LEARNING_LAG:
             oldest = self.pending.popleft()
             hot = oldest.hot.union(*(item.hot for item in self.pending))
             if not oldest.is_alert:
-                self.history.learn(oldest.counts, hot)
+                self.history.learn(oldest.counts, window.ends_at, hot)
 
     def _without_everyday_failures(self, traced: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
         known = [
@@ -144,7 +144,9 @@ class TraceJudge:
 
 
 def _name(place: str) -> str:
-    return f"{source_of(place)}: {statement_of(place)}" if place != END else "the end of the trace"
+    if place in (END, LEAVE):
+        return "the end of the trace" if place == END else "the answer to the caller"
+    return f"{source_of(place)}: {statement_of(place)}"
 
 
 def _of_divergence(item: Divergence, lines: pl.DataFrame) -> Evidence:
@@ -153,7 +155,7 @@ def _of_divergence(item: Divergence, lines: pl.DataFrame) -> Evidence:
         pl.col("statement") == statement_of(item.appeared)
     )
     samples: list[str] = (
-        lines.filter(place)["message"].head(2).to_list() if item.appeared != END and item.score > 3 else []
+        lines.filter(place)["message"].head(2).to_list() if item.appeared not in (END, LEAVE) and item.score > 3 else []
     )
     numbers: dict[str, Any] = {
         "traces_now": [went, passed],
@@ -167,7 +169,7 @@ def _of_divergence(item: Divergence, lines: pl.DataFrame) -> Evidence:
         f"{_name(item.missing)}, before {went_before:.0f} of {passed_before:.0f}; "
         f"now {_name(item.appeared)} follows",
         (_name(item.place), _name(item.missing), _name(item.appeared)),
-        tuple(sorted({source_of(item.place), source_of(item.missing or item.place)})),
+        tuple(sorted({source_of(item.place), item.blamed})),
         numbers,
         tuple(text[:500] for text in samples),
     )
