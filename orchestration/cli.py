@@ -23,6 +23,8 @@ COMMAND_MODULES = (
     "orchestration.commands.copilot",
     "orchestration.commands.retrieval",
     "orchestration.commands.signals",
+    "orchestration.commands.incidents",
+    "orchestration.commands.alerts",
     "orchestration.commands.demo",
 )
 

@@ -15,6 +15,7 @@ from orchestration.api.access import AccessMiddleware, TenantLimiter
 from orchestration.api.docs import docs_router
 from orchestration.api.errors import add_error_handlers
 from orchestration.api.health import health_router
+from orchestration.api.incident_routes import incident_router
 from orchestration.api.inference import Inference
 from orchestration.api.intake_routes import intake_router
 from orchestration.environment import Environment
@@ -24,6 +25,7 @@ from rag_assets.copilot.http import copilot_router
 from rag_assets.copilot.keys import KeyStore
 
 if TYPE_CHECKING:
+    from rag_assets.copilot.agent.writer import ModelWriter
     from rag_assets.copilot.copilot import Copilot
 
 _DESCRIPTION = (
@@ -69,6 +71,7 @@ def create_app(environment: Environment | None = None) -> FastAPI:
     app.include_router(answers_router(copilot))
     app.include_router(health_router(copilot))
     app.include_router(intake_router(settings))
+    app.include_router(incident_router(settings))
     inference.mount(app)
     app.include_router(docs_router())
     add_error_handlers(app)
@@ -78,6 +81,28 @@ def create_app(environment: Environment | None = None) -> FastAPI:
     return app
 
 
+def _writer(settings: Environment) -> "ModelWriter | None":
+    """The language model of the settings; None leaves the copilot extractive."""
+    if settings.llm_model is None:
+        return None
+    from rag_assets.copilot.agent.models import ModelSettings
+    from rag_assets.copilot.agent.writer import ModelWriter
+
+    return ModelWriter(
+        ModelSettings(
+            provider=settings.llm_provider,
+            model=settings.llm_model,
+            url=settings.llm_url,
+            api_key=settings.llm_api_key,
+            timeout_s=settings.llm_timeout_s,
+            max_tokens=settings.llm_max_tokens,
+            max_cost=settings.llm_max_cost,
+            price_in=settings.llm_price_in,
+            price_out=settings.llm_price_out,
+        )
+    )
+
+
 def _open(settings: Environment) -> "Copilot":
     from rag_assets.copilot.copilot import open_copilot
     from rag_assets.embedding import MiniLmEmbedder
@@ -85,7 +110,10 @@ def _open(settings: Environment) -> "Copilot":
 
     embedder = MiniLmEmbedder(settings.state_dir / "models")
     copilot = open_copilot(
-        settings.database_url, open_store(settings.index_dir, settings.qdrant_url), embedder
+        settings.database_url,
+        open_store(settings.index_dir, settings.qdrant_url),
+        embedder,
+        writer=_writer(settings),
     )
 
     def prepare() -> None:
