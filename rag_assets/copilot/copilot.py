@@ -8,18 +8,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 from psycopg_pool import ConnectionPool
 
 from rag_assets.copilot.analysis import Analysis, AnalysisRequest, analyse
-from rag_assets.copilot.answering import COMPOSER, Composed, compose
+from rag_assets.copilot.answering import COMPOSER, AnswerStatus, Composed, compose
 from rag_assets.copilot.evidence import Evidence, digest, freeze, thaw
 from rag_assets.copilot.gathering import gather
 from rag_assets.copilot.looked_at import evidence_rows, looked_at, not_looked_at
 from rag_assets.copilot.questions import Question
 from rag_assets.copilot.receipts import answer_digest, answer_id, receipt, store_answer
+from rag_assets.copilot.toolbox import ToolContext
 from rag_assets.copilot.tools.database import CONNECTION_SECONDS, ReadOnlyDatabase
 from rag_assets.copilot.tools.measures import MeasureCatalogue
 from rag_assets.embedding import Embedder
@@ -27,6 +28,11 @@ from rag_assets.index.builds import IndexBuild, current_build
 from rag_assets.index.contract import TenantScope, VectorStore
 from rag_assets.index.live import LiveIndex
 from rag_assets.retrieval import Retriever, SearchHit, SearchRequest
+
+if TYPE_CHECKING:
+    # Importing LangChain takes seconds: only a process with a model configured does.
+    from rag_assets.copilot.agent.wording import Worded
+    from rag_assets.copilot.agent.writer import Attempt, ModelWriter
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def as_diagnosis(evidence: Evidence, composed: Composed, index_build: str, writt
     return Diagnosis(
         answer=composed.text,
         status=composed.status.value,
-        citations=[asdict(citation) for citation in composed.draft.citations],
+        citations=[asdict(citation) for citation in composed.draft.cited],
         evidence=evidence_rows(evidence),
         looked_at=looked_at(evidence),
         not_looked_at=not_looked_at(evidence),
@@ -78,6 +84,17 @@ def as_diagnosis(evidence: Evidence, composed: Composed, index_build: str, writt
         ungrounded=list(composed.draft.ungrounded()),
         written_by=written_by,
     )
+
+
+def _notes(worded: "Worded | None", attempt: "Attempt") -> list[str]:
+    """What a reader should know of the model's part."""
+    if worded is None:
+        return (
+            [f"language model: {attempt.problem}; this is the extractive answer"] if attempt.problem else []
+        )
+    if worded.refused_calls:
+        return [f"language model: it asked for {worded.refused_calls} tool calls while wording; none was run"]
+    return []
 
 
 @dataclass(frozen=True)
@@ -108,6 +125,7 @@ class Copilot:
         database: Read-only rows of the marts and predictions.
         receipts: Connections on which answers are kept.
         today: The day that documents must be current on; the clock is read at this edge only.
+        writer: A language model that plans and words; None: the extractive copilot alone.
     """
 
     def __init__(
@@ -116,20 +134,29 @@ class Copilot:
         database: ReadOnlyDatabase,
         receipts: ConnectionPool[Any],
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+        writer: "ModelWriter | None" = None,
     ) -> None:
         self.live = live
+        self._writer = writer
         self._database = database
         self._measures = MeasureCatalogue(database)
         self._receipts = receipts
         self._today = today
 
-    def diagnose(self, question: Question, question_id: str | None = None, keep: bool = True) -> Diagnosis:
+    def diagnose(
+        self,
+        question: Question,
+        question_id: str | None = None,
+        keep: bool = True,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Diagnosis:
         """Gather evidence, compose the answer, and keep it with its receipt.
 
         Args:
             question: The question.
             question_id: Row of the question table, if it comes from there.
             keep: Whether to store the answer; an audit asks again without leaving a trace.
+            on_text: Is given a language model's text as it comes.
 
         Raises:
             MissingTenantError: The question names no tenant.
@@ -139,18 +166,34 @@ class Copilot:
         TenantScope(question.tenant_id)
         with self.live.lease() as (build, retriever):
             gathered = gather(question, self._today(), retriever, self._database, self._measures)
+            attempt = self._writer.begin(gathered) if self._writer else None
+            if self._writer and attempt:
+                context = ToolContext(
+                    question.tenant_id, gathered.asked_on, self._database, self._measures, retriever
+                )
+                further = self._writer.plan(attempt, gathered, context)
+                gathered = replace(gathered, results={**gathered.results, **further})
         # Composed from what storage would give back: a replay then can't differ.
         frozen = freeze(gathered)
         evidence, evidence_digest = thaw(frozen), digest(frozen)
         composed = compose(evidence)
         said = as_diagnosis(evidence, composed, build.build_id, COMPOSER)
+        prompt_version = None
+        if self._writer and attempt:
+            worded = None
+            if composed.status is AnswerStatus.ANSWERED:
+                worded = self._writer.word(attempt, evidence, evidence_digest, composed, on_text)
+            if worded:
+                composed, prompt_version = worded.composed, self._writer.prompt_version
+                said = as_diagnosis(evidence, composed, build.build_id, self._writer.name)
+            said = replace(said, not_looked_at=[*said.not_looked_at, *_notes(worded, attempt)])
         diagnosis = replace(
             said,
             answer_id=answer_id(evidence, evidence_digest, said.written_by),
             latency_ms=round((time.perf_counter() - started) * 1000, 3),
         )
         if keep:
-            kept = receipt(evidence, composed, build)
+            kept = receipt(evidence, composed, build, prompt_version)
             self._keep(question, question_id, diagnosis, kept, frozen, evidence_digest)
         return diagnosis
 
@@ -220,6 +263,7 @@ def open_copilot(
     store: VectorStore,
     embedder: Embedder,
     today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+    writer: "ModelWriter | None" = None,
 ) -> Copilot:
     """A copilot over the live build of a database; close it after use.
 
@@ -228,6 +272,7 @@ def open_copilot(
         store: The engine that holds the builds.
         embedder: The embedder that the builds are stamped with.
         today: The day that documents must be current on.
+        writer: A language model, if one is configured.
     """
 
     def read_alias() -> IndexBuild | None:
@@ -245,4 +290,4 @@ def open_copilot(
     receipts: ConnectionPool[Any] = ConnectionPool(
         database_url, min_size=1, max_size=4, timeout=CONNECTION_SECONDS, name="copilot-receipts", open=True
     )
-    return Copilot(LiveIndex(read_alias, open_build), ReadOnlyDatabase(database_url), receipts, today)
+    return Copilot(LiveIndex(read_alias, open_build), ReadOnlyDatabase(database_url), receipts, today, writer)

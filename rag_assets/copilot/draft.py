@@ -10,9 +10,13 @@ from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 
+from rag_assets.analysis import terms
 from rag_assets.copilot.results import DocumentSource, Source, TableSource, as_text
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_SHARED_WORDS = (
+    0.5  # an invented claim shares a third of its words with what it cites, a paraphrase two thirds
+)
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,17 @@ class Citation:
 
 @dataclass(frozen=True)
 class Statement:
-    """One sentence or step, with the numbers of its citations."""
+    """One sentence or step, with the numbers of its citations.
+
+    Attributes:
+        is_quote: Whether it must stand in the source word for word.
+        is_worded: Whether a language model worded it: then its words are checked too, not only its numbers.
+    """
 
     text: str
     citations: tuple[int, ...]
     is_quote: bool
+    is_worded: bool = False
 
     @property
     def cited(self) -> str:
@@ -76,6 +86,12 @@ class Draft:
         """Citations by number."""
         return tuple(self._citations.values())
 
+    @property
+    def cited(self) -> tuple[Citation, ...]:
+        """Citations that a statement or a step uses; all of them unless a model was offered more."""
+        used = {number for item in (*self.statements, *self.steps) for number in item.citations}
+        return tuple(citation for citation in self.citations if citation.number in used)
+
     def say(self, text: str, sources: Sequence[Source], is_quote: bool = False) -> None:
         """Add a sentence that rests on sources."""
         self.statements.append(Statement(text, self._numbers(sources), is_quote))
@@ -84,11 +100,19 @@ class Draft:
         """Add a next step, quoted from sources."""
         self.steps.append(Statement(text, self._numbers(sources), is_quote=True))
 
+    def add(self, statement: Statement) -> None:
+        """Add a sentence whose citations are numbered already."""
+        self.statements.append(statement)
+
+    def cite(self, source: Source) -> int:
+        """The number of a source."""
+        return self._cite(source).number
+
     def ungrounded(self) -> tuple[str, ...]:
         """Statements that their own citations do not support.
 
         A quote must stand in the cited passage word for word; every number of a sentence must
-        stand in the cited rows or passages.
+        stand in the cited rows or passages, and so must half of the words of one that a model worded.
         """
         snippets = {citation.number: citation.snippet for citation in self.citations}
         return tuple(
@@ -141,7 +165,12 @@ def _is_grounded(statement: Statement, snippet: str) -> bool:
         return False
     if statement.is_quote:
         return _plain(statement.text) in _plain(snippet)
-    return set(_NUMBER.findall(statement.text)) <= set(_NUMBER.findall(snippet))
+    if not set(_NUMBER.findall(statement.text)) <= set(_NUMBER.findall(snippet)):
+        return False
+    if not statement.is_worded:
+        return True
+    said = set(terms(statement.text))
+    return bool(said) and len(said & set(terms(snippet))) >= _SHARED_WORDS * len(said)
 
 
 def _plain(text: str) -> str:

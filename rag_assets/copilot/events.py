@@ -4,7 +4,9 @@ Events of one request belong to one tenant, since each request has its own strea
 """
 
 import json
+import queue
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -32,9 +34,14 @@ def as_event_stream(events: Iterable[_Event]) -> StreamingResponse:
 def answer_events(
     copilot: Copilot, question: Question, question_id: str | None = None, keep: bool = True
 ) -> Iterator[_Event]:
-    """`evidence` for each tool, `sentence` for each statement, then `answer` with everything."""
-    diagnosis = copilot.diagnose(question, question_id, keep)
-    yield from _said(diagnosis)
+    """`text` as a model writes, `evidence` per tool, `sentence` per statement, then the whole `answer`."""
+    pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="answer") as pool:
+        answering = pool.submit(copilot.diagnose, question, question_id, keep, pieces.put)
+        answering.add_done_callback(lambda _: pieces.put(None))
+        while (piece := pieces.get()) is not None:
+            yield "text", {"text": piece}
+    yield from _said(answering.result())
 
 
 def query_events(

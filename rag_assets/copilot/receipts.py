@@ -39,7 +39,7 @@ def receipt(
     evidence: Evidence, composed: Composed, build: IndexBuild, prompt_version: str | None = None
 ) -> dict[str, Any]:
     """What the answer rests on: models, tables, index build, passages, queries and windows."""
-    citations = composed.draft.citations
+    citations = composed.draft.cited
     return {
         "composer": COMPOSER,
         "prompt_version": prompt_version,
