@@ -16,6 +16,7 @@ COMMAND_MODULES = (
     "orchestration.commands.intake",
     "orchestration.commands.landing",
     "orchestration.commands.care",
+    "orchestration.commands.topics",
     "orchestration.commands.warehouse",
     "orchestration.commands.models",
     "orchestration.commands.promotions",

@@ -67,6 +67,18 @@ def warehouse_url(lake_url: str) -> str:
     return lake_url if "://" in lake_url else f"file://{Path(lake_url).absolute()}"
 
 
+def s3_properties() -> dict[str, str]:
+    """What pyiceberg must be told of S3: the endpoint and region that every AWS client finds by itself.
+
+    It asks neither AWS_ENDPOINT_URL nor the shared configuration file, so another S3 server than Amazon's
+    would never be found.
+    """
+    import boto3
+
+    client = boto3.client("s3")
+    return {"s3.endpoint": client.meta.endpoint_url, "s3.region": client.meta.region_name}
+
+
 class Lake:
     """The catalog of the lake."""
 
@@ -82,7 +94,8 @@ class Lake:
         url = warehouse_url(lake_url)
         if url.startswith("file://"):
             Path(url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
-        self._catalog: SqlCatalog = SqlCatalog(CATALOG, uri=catalog_uri, warehouse=url)
+        store = s3_properties() if url.startswith("s3://") else {}
+        self._catalog: SqlCatalog = SqlCatalog(CATALOG, uri=catalog_uri, warehouse=url, **store)
 
     def table(self, contract: TopicContract) -> "Table":
         """The table of a topic, made or widened to what the contract says."""

@@ -62,5 +62,28 @@ def invalid_share_check(contract: TopicContract) -> dg.AssetChecksDefinition:
     return invalid_share
 
 
+def topic_health_check(contract: TopicContract) -> dg.AssetChecksDefinition:
+    """A warning when a topic does not look as it usually does at this hour."""
+
+    @dg.asset_check(
+        asset=raw_key(contract),
+        name="looks_as_usual",
+        description="Rows of the last hour as at this hour of other days; no key silent; lateness measured.",
+    )
+    def looks_as_usual(postgres: PostgresResource) -> dg.AssetCheckResult:
+        from orchestration.defs.landing.metadata import health_metadata
+        from orchestration.ingest.topic_health import judge, observe
+
+        with postgres.connect() as connection:
+            observe(connection, contract)
+            found = judge(connection, contract)
+        passed = not any(item.silent_keys or (item.volume and item.volume.is_unusual) for item in found)
+        metadata = health_metadata(found)
+        return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=metadata)
+
+    return looks_as_usual
+
+
 ledger_checks = [ledger_check(contract) for contract in LANDED]
 invalid_share_checks = [invalid_share_check(contract) for contract in LANDED]
+topic_health_checks = [topic_health_check(contract) for contract in LANDED]

@@ -3,6 +3,7 @@
 Add a number here when it should plot in the web UI. Avoid computing: reports have the values.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from orchestration.ingest.contracts import SYSTEM_COLUMNS, TopicContract
 from orchestration.ingest.contracts.physical_types import PHYSICAL_TYPES
 from orchestration.ingest.landing_report import LandingReport
 from orchestration.ingest.ledger_check import LedgerReport
+from orchestration.ingest.topic_health import TopicHealth
 
 
 def column_schema(contract: TopicContract) -> dg.TableSchema:
@@ -76,3 +78,31 @@ def ledger_metadata(report: LedgerReport) -> dict[str, Any]:
         "pending": sum(item.pending or 0 for item in report.balances),
         "faults": dg.MetadataValue.md(faults or "none"),
     }
+
+
+def health_metadata(found: Sequence[TopicHealth]) -> dict[str, Any]:
+    """Metadata of one look at a topic: the worst tenant's numbers plot, every tenant has its line."""
+    lines = [
+        f"| {item.tenant_id} | {_volume(item)} | {item.keys} | {', '.join(item.new_keys) or 'none'} "
+        f"| {', '.join(item.silent_keys) or 'none'} | {item.lateness.p50_s:.0f} / "
+        f"{item.lateness.p95_s:.0f} / {item.lateness.p99_s:.0f} / {item.lateness.max_s:.0f} |"
+        for item in found
+    ]
+    head = [
+        "| tenant | rows in the last hour | keys | new | silent | lateness p50/p95/p99/max in s |",
+        "|---" * 6 + "|",
+    ]
+    return {
+        "tenants": dg.MetadataValue.md("\n".join([*head, *lines])),
+        "lateness_p95_s": max((item.lateness.p95_s for item in found), default=0.0),
+        "lateness_max_s": max((item.lateness.max_s for item in found), default=0.0),
+        "silent_keys": sum(len(item.silent_keys) for item in found),
+        "volume_z": max((item.volume.z for item in found if item.volume), key=abs, default=0.0),
+    }
+
+
+def _volume(item: TopicHealth) -> str:
+    if item.volume is None:
+        return "no complete hour"
+    usual = "too few days to compare" if item.volume.usual is None else f"usually {item.volume.usual:.0f}"
+    return f"{item.volume.row_count} ({usual})"
