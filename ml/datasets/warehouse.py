@@ -7,7 +7,7 @@ Add a column here when features need it. Avoid computing: windows are `ml.featur
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
@@ -20,6 +20,7 @@ from ml.datasets.labels import label_hours
 from ml.datasets.training_set import Provenance
 from ml.features.history import EQUIPMENT_SCHEMA, EVENT_SCHEMA, INCIDENT_SCHEMA, INSTANT, PlantHistory
 from ml.features.metrics import contract_metrics
+from ml.validation.quarantine import masked, quarantines
 
 SOURCE_TOPICS = ("equipment-sensors", "equipment-status", "maintenance-events")
 _LABEL_COLUMN = {24: "is_failure_within_24h", 168: "is_failure_within_168h"}
@@ -83,7 +84,11 @@ def read_machine(database_url: str, tenant_id: str, equipment_id: str, since: da
 
 
 def read_history(
-    database_url: str, tenant_id: str, as_of: datetime | None = None, since: datetime | None = None
+    database_url: str,
+    tenant_id: str,
+    as_of: datetime | None = None,
+    since: datetime | None = None,
+    masks_quarantined: bool = True,
 ) -> WarehouseHistory:
     """Read one tenant's hours, events, machines and incidents.
 
@@ -92,12 +97,17 @@ def read_history(
         tenant_id: Owner of all rows.
         as_of: What became known after it is left out; everything known by default.
         since: Hours before it are left out (events never are: what was replaced last may be old).
+        masks_quarantined: Readings of sensors in quarantine are missing; off for who judges the sensors.
 
     Raises:
         WarehouseNotBuiltError: A table does not exist.
     """
     known_at = as_of or _last_known(database_url, tenant_id)
     history, queries = _read(database_url, tenant_id, known_at, since)
+    if masks_quarantined:
+        with psycopg.connect(database_url) as connection:
+            out_of_use = quarantines(connection, tenant_id, known_at)
+        history = replace(history, metrics=masked(history.metrics, out_of_use))
     provenance = Provenance(
         query=";\n\n".join(queries.values()),
         source_vector=_source_vector(database_url, None if as_of is None else known_at, tenant_id),

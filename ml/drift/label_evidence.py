@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# A change of the odds by a factor of 2 is what a retrain is worth; evidence for it must be able to reach
-# z = 3 with a chance of 80 % before silence counts as evidence.
+# A change of the odds by a factor of 2 is what a retrain is worth. Labels that would show it less often
+# than this say nothing by their silence.
 WORTHWHILE_LOG_ODDS = 0.7
+ENOUGH_POWER = 0.35
 CONCEPT_Z = 3.0
-POWER_MARGIN = 0.84
 _CLIP = 1e-4
+_RIDGE = 0.05
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class LabelEvidence:
     @property
     def is_enough(self) -> bool:
         """Whether silence of these labels says anything."""
-        return self.power >= 0.8
+        return self.power >= ENOUGH_POWER
 
 
 def weigh_labels(scored: ScoredLabels) -> LabelEvidence:
@@ -103,6 +104,24 @@ def daily_scores(scored: ScoredLabels, days: int) -> np.ndarray:
     counts = np.bincount(scored.day, minlength=days)[:days]
     means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
     return (means / max(spread, 1e-9))[:, None]
+
+
+def without_sensors(scores: np.ndarray, daily: np.ndarray, reference_days: int) -> np.ndarray:
+    """Daily scores without what the daily sensor levels explain of them (ridge on the reference).
+
+    Args:
+        scores: Shape (days, 1).
+        daily: Sensor levels, shape (days, metrics).
+        reference_days: Days that the relation is fitted on.
+    """
+    x = np.nan_to_num(np.clip(daily, -4, 4))
+    x = x - x[:reference_days].mean(axis=0)
+    y = np.nan_to_num(scores[:, 0] - np.nanmean(scores[:reference_days, 0]))
+    fitted = x[:reference_days]
+    weights = np.linalg.solve(
+        fitted.T @ fitted + _RIDGE * reference_days * np.eye(x.shape[1]), fitted.T @ y[:reference_days]
+    )
+    return np.where(np.isnan(scores[:, 0]), np.nan, y - x @ weights)[:, None]
 
 
 def _recalibrated(

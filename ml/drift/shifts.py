@@ -11,6 +11,7 @@ import numpy as np
 from ml.validation.readings import nan_median
 
 BLOCK_DAYS = 3
+LATE_DAYS = 4
 RESAMPLES = 200
 # Smallest null deviation, in reference deviations: a sensor of nearly no noise would alarm on nothing.
 SMALLEST_NULL = 0.08
@@ -24,6 +25,7 @@ class Shift:
     Attributes:
         size: In reference deviations of single readings, shape (series,).
         late_size: The same over the window's last 4 days.
+        late_z: z of `late_size`, shape (series,).
         z: `size` over its deviation under no change, shape (series,).
         ramp_gain: How much better a straight ramp that began in the reference explains the days than a
             step at the window's start: error of the step over error of the ramp, shape (series,).
@@ -31,6 +33,7 @@ class Shift:
 
     size: np.ndarray
     late_size: np.ndarray
+    late_z: np.ndarray
     z: np.ndarray
     ramp_gain: np.ndarray
 
@@ -56,9 +59,12 @@ def measure_shifts(daily: np.ndarray, reference_days: int, seed: int = _SEED) ->
     centre = nan_median(reference, axis=0)
     size = nan_median(window, axis=0) - centre
     null = np.maximum(null_deviation(reference, len(window), seed), SMALLEST_NULL)
+    late_size = nan_median(window[-LATE_DAYS:], axis=0) - centre
+    late_null = np.maximum(null_deviation(reference, LATE_DAYS, seed), SMALLEST_NULL)
     return Shift(
         size=np.nan_to_num(size),
-        late_size=np.nan_to_num(nan_median(window[-4:], axis=0) - centre),
+        late_size=np.nan_to_num(late_size),
+        late_z=np.nan_to_num(late_size / late_null),
         z=np.nan_to_num(size / null),
         ramp_gain=np.array(
             [_ramp_gain(daily[:, column], reference_days) for column in range(daily.shape[1])]

@@ -12,18 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from ml.drift.label_evidence import CONCEPT_Z, LabelEvidence, ScoredLabels, daily_scores, weigh_labels
+from ml.drift.label_evidence import (
+    CONCEPT_Z,
+    LabelEvidence,
+    ScoredLabels,
+    daily_scores,
+    weigh_labels,
+    without_sensors,
+)
 from ml.drift.shifts import SharedShift, Shift, measure_shared, measure_shifts
 from ml.validation.peer_signs import expect_from_peers, peer_signs
 from ml.validation.readings import Readings, nan_median
 from ml.validation.sensor_faults import Problem, Sign, own_signs
 
 # In reference deviations: a single sensor that far from its own level, with the others at theirs.
-ISOLATED_SIZE, QUIET_SIZE = 3.0, 1.5
-MODE_Z, MODE_SIZE = 3.5, 0.45
-SHIFT_Z, SHIFT_SIZE = 4.0, 0.4
+ISOLATED_SIZE, ISOLATED_Z, QUIET_SIZE, QUIET_SHARE = 3.0, 4.0, 1.5, 0.3
+# Several sensors at once need less each; one of them must be beyond doubt.
+MODE_Z, JOINT_Z, MODE_SIZE = 3.4, 2.6, 0.45
+SHIFT_Z, SHIFT_SIZE = 3.7, 0.4
 SCORE_Z, SCORE_SIZE = 4.0, 0.15
 RAMP_GAIN = 1.15
+SUSPECTED = 0.85
 
 
 class Verdict(StrEnum):
@@ -77,6 +86,7 @@ class _Evidence:
     shared: SharedShift
     unexplained: np.ndarray
     score: Shift | None
+    beside: Shift | None
     labels: LabelEvidence | None
 
 
@@ -99,9 +109,13 @@ def judge(readings: Readings, scored: ScoredLabels | None) -> Judgement:
 def _gather(readings: Readings, scored: ScoredLabels | None) -> _Evidence:
     daily = readings.daily
     shift = measure_shifts(daily, readings.reference_days)
-    score = None
+    score = beside = None
     if scored is not None:
-        score = measure_shifts(daily_scores(scored, len(daily)), readings.reference_days)
+        scores = daily_scores(scored, len(daily))
+        score = measure_shifts(scores, readings.reference_days)
+        beside = measure_shifts(
+            without_sensors(scores, daily, readings.reference_days), readings.reference_days
+        )
     return _Evidence(
         readings=readings,
         signs=sorted([*own_signs(readings), *peer_signs(readings)], key=lambda sign: -sign.strength),
@@ -109,6 +123,7 @@ def _gather(readings: Readings, scored: ScoredLabels | None) -> _Evidence:
         shared=measure_shared(daily, readings.reference_days, shift),
         unexplained=_unexplained(readings),
         score=score,
+        beside=beside,
         labels=None if scored is None else weigh_labels(scored),
     )
 
@@ -130,21 +145,24 @@ def _broken_sensor(found: _Evidence) -> Judgement | None:
         chosen = broken[0]
         names = tuple(dict.fromkeys(sign.metric for sign in broken if sign.metric))
         return _said(found, Verdict.SENSOR_FAULT, names, f"{_name(chosen.metric)}: {chosen.words}")
-    size = np.maximum(np.abs(found.shift.size), np.abs(found.shift.late_size))
-    alone = int(np.argmax(size))
-    others = np.delete(size, alone)
-    if len(others) and size[alone] > ISOLATED_SIZE and others.max() < QUIET_SIZE:
-        metric = found.readings.metrics[alone]
-        words = f"{size[alone]:.1f} deviations from its level while the other sensors are at theirs"
-        return _said(found, Verdict.SENSOR_FAULT, (metric,), f"{metric}: {words}")
+    shift = found.shift
+    for sizes, z in ((shift.size, shift.z), (shift.late_size, shift.late_z)):
+        alone = int(np.argmax(np.abs(sizes)))
+        size, others = abs(float(sizes[alone])), np.delete(np.abs(sizes), alone)
+        is_quiet = len(others) > 0 and float(others.max()) < max(QUIET_SIZE, QUIET_SHARE * size)
+        if size > ISOLATED_SIZE and abs(z[alone]) > ISOLATED_Z and is_quiet:
+            metric = found.readings.metrics[alone]
+            words = f"{size:.1f} deviations from its level while the other sensors are at theirs"
+            return _said(found, Verdict.SENSOR_FAULT, (metric,), f"{metric}: {words}")
     return None
 
 
 def _mode(found: _Evidence) -> Judgement | None:
     shared, sizes = found.shared, np.abs(found.shift.size)
     needed = min(3, len(found.readings.metrics))
-    moved = int(((np.abs(found.shift.z) > MODE_Z) & (sizes > MODE_SIZE)).sum())
-    is_joint = abs(shared.z) > MODE_Z and abs(shared.size) > 1.0 and (sizes > MODE_SIZE).sum() >= 2
+    z = np.abs(found.shift.z)
+    moved = int(((z > JOINT_Z) & (sizes > MODE_SIZE)).sum()) if z.max(initial=0.0) > MODE_Z else 0
+    is_joint = abs(shared.z) > MODE_Z and abs(shared.size) > 1.0 and (sizes > MODE_SIZE).sum() >= needed
     if moved < needed and not is_joint:
         return None
     gains = found.shift.ramp_gain[sizes > MODE_SIZE]
@@ -160,7 +178,7 @@ def _mode(found: _Evidence) -> Judgement | None:
 
 def _concept(found: _Evidence) -> Judgement | None:
     labels = found.labels
-    if labels is None or labels.strength < CONCEPT_Z + 0.3 or _suspects(found):
+    if labels is None or labels.strength < CONCEPT_Z or _suspects(found):
         return None
     more = "more" if labels.level_z > 0 else "fewer"
     words = (
@@ -174,15 +192,20 @@ def _concept(found: _Evidence) -> Judgement | None:
 def _suspected_sensor(found: _Evidence) -> Judgement | None:
     """Wrong predictions with a sensor under suspicion are the sensor's until it is cleared."""
     suspects = _suspects(found)
-    if not suspects or found.labels is None or found.labels.strength < CONCEPT_Z + 0.3:
+    if not suspects or found.labels is None or found.labels.strength < CONCEPT_Z:
         return None
     words = f"{', '.join(map(_name, suspects))} looks wrong and so do the predictions"
     return _said(found, Verdict.SENSOR_FAULT, tuple(name for name in suspects if name), words)
 
 
 def _suspects(found: _Evidence) -> tuple[str, ...]:
-    names = [sign.metric for sign in found.signs if sign.strength >= 0.6]
-    sizes, z = np.maximum(np.abs(found.shift.size), np.abs(found.shift.late_size)), np.abs(found.shift.z)
+    names = [sign.metric for sign in found.signs if sign.strength >= SUSPECTED]
+    sizes, z = np.abs(found.shift.size), np.abs(found.shift.z)
+    is_late = np.abs(found.shift.late_size) > np.maximum(sizes, 1.0)
+    sizes, z = (
+        np.where(is_late, np.abs(found.shift.late_size), sizes),
+        np.where(is_late, np.abs(found.shift.late_z), z),
+    )
     for column in np.argsort(-sizes):
         others = np.delete(sizes, column)
         is_alone = len(others) > 0 and float(np.max(others)) < max(0.35 * sizes[column], 0.3)
@@ -198,19 +221,22 @@ def _harmless(found: _Evidence) -> Judgement | None:
         for metric, one_z, size in zip(found.readings.metrics, z, sizes, strict=True)
         if one_z > SHIFT_Z and size > SHIFT_SIZE
     ]
-    score = found.score
+    score = found.beside
     score_moved = score is not None and abs(score.z[0]) > SCORE_Z and abs(score.size[0]) > SCORE_SIZE
     if shifted:
         return _settled(found, f"{', '.join(shifted)} moved a little")
-    if score_moved:
-        return _settled(found, f"the scores moved ({score.z[0]:+.1f} z) while the sensors did not")
+    if score is not None and score_moved:
+        return _settled(found, f"the scores moved ({score.z[0]:+.1f} z) beyond what the sensors explain")
     return None
 
 
 def _settled(found: _Evidence, what: str) -> Judgement:
     """A change whose harm only outcomes can show: harmless if they are enough and agree."""
-    labels, score = found.labels, found.score
-    matters = score is not None and abs(score.z[0]) > 3.0 and abs(score.size[0]) > SCORE_SIZE
+    labels = found.labels
+    matters = any(
+        score is not None and abs(score.z[0]) > 3.0 and abs(score.size[0]) > SCORE_SIZE
+        for score in (found.score, found.beside)
+    )
     if labels is not None and matters and not labels.is_enough:
         words = f"{what}; {labels.labels} mature outcomes are too few to tell (power {labels.power:.0%})"
         return _said(found, Verdict.NOT_ENOUGH_LABELS, (), words)

@@ -48,19 +48,39 @@ class Readings:
     @cached_property
     def centred(self) -> np.ndarray:
         """Values without their daily or weekly profile and reference level, in units of `spread`."""
-        return (self.values - self._profile) / self.spread
+        return (self.values - self.profile) / self.spread
 
     @cached_property
     def spread(self) -> np.ndarray:
         """Robust deviation of each metric in the reference, profile removed, shape (metrics,)."""
-        return _spread((self.values - self._profile)[: self.reference_steps])
+        return _spread((self.values - self.profile)[: self.reference_steps])
 
     @cached_property
     def daily(self) -> np.ndarray:
-        """Median of each day of `centred`, shape (days, metrics); NaN for days without a reading."""
+        """Median of each day's working steps of `centred`, shape (days, metrics); NaN for days without."""
         days = len(self.values) // self.steps_per_day
-        cut = self.centred[: days * self.steps_per_day].reshape(days, self.steps_per_day, -1)
+        working = np.where(self.is_at_rest[:, None], np.nan, self.centred)
+        cut = working[: days * self.steps_per_day].reshape(days, self.steps_per_day, -1)
         return nan_median(cut, axis=1)
+
+    @cached_property
+    def is_at_rest(self) -> np.ndarray:
+        """Steps at which the machine stands, shape (steps,): a sensor holds the value that it rests at.
+
+        That is one value in a tenth of the reference or more, and for hours in a row.
+        """
+        at_rest = np.zeros(len(self.values), dtype=bool)
+        for column in range(len(self.metrics)):
+            present = self.reference[:, column][~np.isnan(self.reference[:, column])]
+            if not len(present):
+                continue
+            values, counts = np.unique(present, return_counts=True)
+            rest = values[counts.argmax()]
+            is_rest = self.reference[:, column] == rest
+            begins = max(int((is_rest[1:] & ~is_rest[:-1]).sum()), 1)
+            if 0.1 * len(present) < counts.max() < 0.95 * len(present) and counts.max() / begins > 5:
+                at_rest |= self.values[:, column] == rest
+        return at_rest
 
     @property
     def reference_days(self) -> int:
@@ -68,7 +88,8 @@ class Readings:
         return self.reference_steps // self.steps_per_day
 
     @cached_property
-    def _profile(self) -> np.ndarray:
+    def profile(self) -> np.ndarray:
+        """Usual value of each step by time of day and week, shape (steps, metrics)."""
         reference, steps = self.reference, len(self.values)
         level = np.broadcast_to(nan_median(reference, axis=0), self.values.shape).copy()
         for period in (self.steps_per_day, 7 * self.steps_per_day):

@@ -66,7 +66,7 @@ def own_signs(readings: Readings) -> list[Sign]:
         found += [
             _missing(readings, column, metric),
             _stuck(metric, reference, window),
-            _spikes(metric, reference, window),
+            _spikes(metric, reference, window, _peers(activity, column)),
             *_variance(readings, column, metric, activity),
             _range(readings, column, metric),
             _clipped(metric, reference, window),
@@ -91,7 +91,9 @@ def _stuck(metric: str, reference: np.ndarray, window: np.ndarray) -> Sign:
     rest = usual_value if usual >= LONGEST_EQUAL_RUN else None
     usual, _ = _longest_run(reference, without=rest)
     length, value = _longest_run(window, without=rest)
-    needed = max(LONGEST_EQUAL_RUN, 1.5 * usual)
+    # A sensor of few steps repeats itself by chance: twice the longest run that its share of repeats makes.
+    chance = 2.0 * np.log(max(len(window), 2)) / -np.log(np.clip(_equal_share(reference, rest), 1e-3, 0.97))
+    needed = max(LONGEST_EQUAL_RUN, 1.5 * usual, float(chance))
     held = _equal_share(window, rest) - _equal_share(reference, rest)
     strength = max(length / needed, held / 0.35)
     return Sign(
@@ -118,11 +120,11 @@ def _equal_share(values: np.ndarray, without: float | None) -> float:
     return float((values[1:] == values[:-1])[is_counted].mean()) if is_counted.sum() > 10 else 0.0
 
 
-def _spikes(metric: str, reference: np.ndarray, window: np.ndarray) -> Sign:
+def _spikes(metric: str, reference: np.ndarray, window: np.ndarray, peers: float) -> Sign:
     usual, found = _jumps(reference), _jumps(window)
     if len(usual) < 20 or len(found) < 20:
         return Sign(metric, Problem.SPIKES, 0.0, "")
-    limit = max(6.0 * float(np.mean(usual)), 1.3 * float(np.quantile(usual, 0.998)))
+    limit = max(6.0 * float(np.mean(usual)), 1.5 * float(np.quantile(usual, 0.999))) * max(peers, 1.0)
     if limit <= 0:
         limit = 6.0 * float(np.std(reference[~np.isnan(reference)])) + 1e-9
     share = float((found > limit).mean())
@@ -146,6 +148,12 @@ def _activity(readings: Readings) -> np.ndarray:
         return np.where(usual > 0, found / np.where(usual > 0, usual, 1.0), np.nan)
 
 
+def _peers(activity: np.ndarray, column: int) -> float:
+    others = np.delete(activity, column)
+    others = others[~np.isnan(others)]
+    return float(np.median(others)) if len(others) else 1.0
+
+
 def _trimmed(values: np.ndarray) -> float:
     present = values[~np.isnan(values)]
     if len(present) < 20:
@@ -154,11 +162,11 @@ def _trimmed(values: np.ndarray) -> float:
 
 
 def _variance(readings: Readings, column: int, metric: str, activity: np.ndarray) -> list[Sign]:
-    own, others = activity[column], np.delete(activity, column)
+    own = activity[column]
     if np.isnan(own):
         return []
     # All sensors still together is a machine at rest, all restless a machine at work.
-    peers = float(np.nanmedian(others)) if (~np.isnan(others)).any() else 1.0
+    peers = _peers(activity, column)
     ratio, alone = own / max(peers, 0.2), own
     flat = FLAT_RATIO / max(ratio, alone, 1e-6)
     words = f"moves {own:.2f} times as much from reading to reading as usual (other sensors {peers:.2f})"

@@ -17,6 +17,7 @@ from ml.drift.scenarios.draft import DAYS, WINDOW_DAYS
 
 _AZURE_METRICS = ("volt", "rotate", "pressure", "vibration")
 _SKAB_STEPS_PER_DAY = 24
+_STANDS_STILL = 6
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def block_base(name: str, metrics: Sequence[str], values: np.ndarray, steps_per_
         block: Steps of a block, whole days.
     """
     steps = DAYS * steps_per_day
-    # The blocks of one span come from a pool of neighbouring time, five times the window.
-    pool = min(len(values), 12 * block)
+    # The blocks of one span come from a pool of neighbouring time, about as long as the span.
+    pool = min(len(values), 30 * block)
 
     def draw(rng: np.random.Generator) -> np.ndarray:
         first = int(rng.integers(0, (len(values) - pool) // steps_per_day + 1)) * steps_per_day
@@ -132,18 +133,22 @@ def azure_base(folder: Path) -> Base:
 
 
 def skab_base(folder: Path) -> Base:
-    """The anomaly-free run of the SKAB pump, 24 seconds called a day, in blocks of 3."""
+    """The anomaly-free run of the SKAB pump, 24 seconds called a day, in blocks of 2."""
     frame = _read(folder / "anomaly-free", "anomaly-free", ";")
     names = [name for name in frame.columns if name not in ("datetime", "anomaly", "changepoint")]
     values = frame.select(pl.col(names).cast(pl.Float64)).to_numpy()
-    return block_base("skab", names, values, _SKAB_STEPS_PER_DAY, 3 * _SKAB_STEPS_PER_DAY)
+    return block_base("skab", names, values, _SKAB_STEPS_PER_DAY, 2 * _SKAB_STEPS_PER_DAY)
 
 
 def ett_base(folder: Path) -> Base:
-    """A real transformer (ETT), hourly, in blocks of a week."""
+    """A real transformer (ETT), hourly, in blocks of two days."""
     frame = _read(folder, "ETT", ",")
     names = [name for name in frame.columns if name != "date"]
-    return block_base("ett", names, frame.select(pl.col(names).cast(pl.Float64)).to_numpy(), 24, 7 * 24)
+    values = frame.select(pl.col(names).cast(pl.Float64)).to_numpy()
+    days = values[: len(values) // 24 * 24].reshape(-1, 24, len(names))
+    # The logger stood still on some days: those are real faults, and here the truth must be known.
+    stands = (np.diff(days, axis=1) == 0).sum(axis=1).max(axis=1) >= _STANDS_STILL
+    return block_base("ett", names, days[~stands].reshape(-1, len(names)), 24, 2 * 24)
 
 
 def _read(folder: Path, stem: str, separator: str) -> pl.DataFrame:

@@ -43,11 +43,7 @@ def run_in_over_days(draft: Draft, rng: np.random.Generator) -> None:
 def scaled_operation(draft: Draft, rng: np.random.Generator) -> None:
     """A different speed: levels and fluctuations scale together."""
     heavier_load(draft, rng)
-    centre = np.nanmean(draft.true[draft.changed], axis=0)
-    factor = rng.uniform(1.1, 1.5)
-    scaled = centre + (draft.true[draft.changed] - centre) * factor
-    draft.true[draft.changed] = scaled
-    draft.reported[draft.changed] = scaled
+    draft.rescale_all(np.nanmean(draft.true[draft.changed], axis=0), float(rng.uniform(1.1, 1.4)))
 
 
 def alternating_products(draft: Draft, rng: np.random.Generator) -> None:
@@ -60,10 +56,7 @@ def alternating_products(draft: Draft, rng: np.random.Generator) -> None:
 def steadier_operation(draft: Draft, rng: np.random.Generator) -> None:
     """A new mode in which everything also fluctuates less."""
     new_product(draft, rng)
-    centre = np.nanmean(draft.true[draft.changed], axis=0)
-    calmer = centre + (draft.true[draft.changed] - centre) * rng.uniform(0.6, 0.8)
-    draft.true[draft.changed] = calmer
-    draft.reported[draft.changed] = calmer
+    draft.rescale_all(np.nanmean(draft.true[draft.changed], axis=0), float(rng.uniform(0.6, 0.8)))
 
 
 def mode_with_few_labels(draft: Draft, rng: np.random.Generator) -> None:
@@ -83,7 +76,7 @@ def season(draft: Draft, rng: np.random.Generator) -> None:
 def small_step_of_one(draft: Draft, rng: np.random.Generator) -> None:
     """One sensor's level moves a little, as after greasing; it tells the truth."""
     by = np.zeros(len(draft.metrics))
-    by[draft.pick(rng)] = rng.choice([-1.0, 1.0]) * rng.uniform(0.9, 1.4)
+    by[draft.pick(rng)] = rng.choice([-1.0, 1.0]) * rng.uniform(1.5, 2.2)
     draft.shift_all(by)
 
 
@@ -92,7 +85,7 @@ def small_step_without_effect(draft: Draft, rng: np.random.Generator) -> None:
     idle = int(np.argmin(np.abs(draft.weights)))
     draft.weights[idle] = 0.0
     by = np.zeros(len(draft.metrics))
-    by[idle] = rng.choice([-1.0, 1.0]) * rng.uniform(0.9, 1.4)
+    by[idle] = rng.choice([-1.0, 1.0]) * rng.uniform(1.5, 2.2)
     draft.shift_all(by)
 
 
@@ -105,7 +98,7 @@ def small_step_of_two(draft: Draft, rng: np.random.Generator) -> None:
     """Two sensors move a little."""
     by = np.zeros(len(draft.metrics))
     chosen = rng.choice(len(draft.metrics), min(2, len(draft.metrics)), replace=False)
-    by[chosen] = rng.choice([-1.0, 1.0], len(chosen)) * rng.uniform(0.9, 1.3, len(chosen))
+    by[chosen] = rng.choice([-1.0, 1.0], len(chosen)) * rng.uniform(1.5, 2.0, len(chosen))
     draft.shift_all(by)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ml.validation.readings import Readings
+
 REFERENCE_DAYS, WINDOW_DAYS = 45, 10
 DAYS = REFERENCE_DAYS + WINDOW_DAYS
 
@@ -19,7 +21,7 @@ class Draft:
         metrics: Sensor names.
         true: What happened, shape (steps, metrics).
         reported: What the sensors say; faults edit this alone.
-        spread: Usual deviation of each sensor without its daily profile, shape (metrics,).
+        usual: The undisturbed readings, for profile, deviations and rest.
         steps_per_day: Steps in a day.
         begins: First step of the change.
         size: 1 for the standard bank; smaller is harder to see.
@@ -34,7 +36,7 @@ class Draft:
     metrics: tuple[str, ...]
     true: np.ndarray
     reported: np.ndarray
-    spread: np.ndarray
+    usual: Readings
     steps_per_day: int
     begins: int
     size: float
@@ -44,6 +46,11 @@ class Draft:
     log_odds: np.ndarray = field(default_factory=lambda: np.zeros(DAYS))
     slope: np.ndarray = field(default_factory=lambda: np.ones(DAYS))
     context: np.ndarray = field(default_factory=lambda: np.zeros(DAYS))
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Usual deviation of each sensor without its profile, shape (metrics,)."""
+        return self.usual.spread
 
     @property
     def changed(self) -> slice:
@@ -63,6 +70,13 @@ class Draft:
         """A sensor at random."""
         return int(rng.integers(len(self.metrics)))
 
+    def rescale_all(self, centre: np.ndarray, factor: float) -> None:
+        """Stretch what happens from the change on around a centre, while the machine works."""
+        at_work = ~self.usual.is_at_rest[self.changed, None]
+        scaled = centre + (self.true[self.changed] - centre) * factor
+        self.true[self.changed] = np.where(at_work, scaled, self.true[self.changed])
+        self.reported[self.changed] = self.true[self.changed]
+
     def shift_all(self, by: np.ndarray, steps: slice | None = None) -> None:
         """Move true and reported values together, `by` in usual deviations.
 
@@ -71,5 +85,6 @@ class Draft:
             steps: Which; from the change on by default.
         """
         part = steps or self.changed
-        self.true[part] += by * self.spread
-        self.reported[part] += by * self.spread
+        moved = np.where(self.usual.is_at_rest[part, None], 0.0, by * self.spread)
+        self.true[part] += moved
+        self.reported[part] += moved

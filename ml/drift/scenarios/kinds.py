@@ -165,15 +165,7 @@ def draw_scenario(kind: Kind, base: Base, difficulty: Difficulty, rng: np.random
     draft = _undisturbed(base, difficulty, rng)
     kind.change(draft, rng)
     scored = _outcomes(draft, rng)
-    readings = Readings(
-        metrics=draft.metrics,
-        values=draft.reported,
-        reference_steps=REFERENCE_DAYS * draft.steps_per_day,
-        steps_per_day=draft.steps_per_day,
-        lowest=np.full(len(draft.metrics), -np.inf),
-        highest=np.full(len(draft.metrics), np.inf),
-        delay_h=draft.delay_h,
-    )
+    readings = _readings(base, draft.metrics, draft.reported, draft.delay_h)
     return Scenario(kind, base.name, readings, scored)
 
 
@@ -197,7 +189,7 @@ def _undisturbed(base: Base, difficulty: Difficulty, rng: np.random.Generator) -
         metrics=metrics,
         true=values,
         reported=values.copy(),
-        spread=_spread(values, base.steps_per_day),
+        usual=_readings(base, metrics, values.copy(), None),
         steps_per_day=base.steps_per_day,
         begins=day * base.steps_per_day,
         size=float(rng.uniform(*difficulty.size)),
@@ -207,11 +199,18 @@ def _undisturbed(base: Base, difficulty: Difficulty, rng: np.random.Generator) -
     )
 
 
-def _spread(values: np.ndarray, period: int) -> np.ndarray:
-    whole = values[: len(values) // period * period].reshape(-1, period, values.shape[1])
-    residual = (whole - np.nanmedian(whole, axis=0)).reshape(-1, values.shape[1])
-    middle = np.nanmedian(np.abs(residual), axis=0) * 1.4826
-    return np.maximum(middle, 0.4 * np.nanstd(residual, axis=0)) + 1e-9
+def _readings(
+    base: Base, metrics: tuple[str, ...], values: np.ndarray, delay_h: np.ndarray | None
+) -> Readings:
+    return Readings(
+        metrics=metrics,
+        values=values,
+        reference_steps=REFERENCE_DAYS * base.steps_per_day,
+        steps_per_day=base.steps_per_day,
+        lowest=np.full(len(metrics), -np.inf),
+        highest=np.full(len(metrics), np.inf),
+        delay_h=delay_h,
+    )
 
 
 def _outcomes(draft: Draft, rng: np.random.Generator) -> ScoredLabels:
@@ -239,10 +238,11 @@ def _outcomes(draft: Draft, rng: np.random.Generator) -> ScoredLabels:
 
 def _effect(draft: Draft, values: np.ndarray) -> np.ndarray:
     """Effect of the sensors on the log odds by day: daily means in usual deviations, clipped as trees do."""
-    days = values[: DAYS * draft.steps_per_day].reshape(DAYS, draft.steps_per_day, -1)
+    usual = draft.usual
+    centred = np.where(usual.is_at_rest[:, None], np.nan, (values - usual.profile) / usual.spread)
+    days = np.clip(centred[: DAYS * draft.steps_per_day], -8, 8).reshape(DAYS, draft.steps_per_day, -1)
     counted = np.maximum((~np.isnan(days)).sum(axis=1), 1)
-    centre = np.nanmedian(draft.true[: REFERENCE_DAYS * draft.steps_per_day], axis=0)
-    level = np.where(np.isnan(days), 0.0, days - centre).sum(axis=1) / counted / draft.spread
+    level = np.nan_to_num(days).sum(axis=1) / counted
     return np.clip(level, -3.0, 3.0) @ draft.weights
 
 
