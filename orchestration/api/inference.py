@@ -28,11 +28,13 @@ class Inference:
 
     def mount(self, app: FastAPI) -> None:
         """Add the routes."""
+        from ml.serving.forecast_routes import forecast_router
         from ml.serving.machine_routes import machine_router
         from ml.serving.routes import inference_router
 
         app.include_router(inference_router(lambda: self._service))
         app.include_router(machine_router(lambda: self._service, self._database_url))
+        app.include_router(forecast_router(self._database_url))
 
     def open(self) -> None:
         """Load the champions in the background, and look for new ones."""

@@ -88,6 +88,10 @@ select
     end as health_status,
     next_day.failure_probability is not null as is_scored,
     next_day.predicted_for_at,
+    anomalies.anomaly_score,
+    anomalies.last_anomaly_started_at,
+    anomalies.last_anomaly_ended_at,
+    anomalies.last_anomaly_summary,
     machines.plant_now_at as window_end_at
 from machines
 left join readings_24h
@@ -108,3 +112,7 @@ left join {{ ref('int_latest_failure_predictions') }} as next_week
         machines.tenant_id = next_week.tenant_id
         and machines.equipment_id = next_week.equipment_id
         and next_week.horizon_hours = 168
+left join {{ ref('int_latest_anomalies') }} as anomalies
+    on
+        machines.tenant_id = anomalies.tenant_id
+        and machines.equipment_id = anomalies.equipment_id

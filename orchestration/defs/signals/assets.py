@@ -1,10 +1,12 @@
 """Models of anomalies, forecasts and quality, their promotions, and their batch output as assets."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from orchestration.automation import WHEN_UPSTREAM_IS_SOUND
 from orchestration.defs.signals.results import (
-    anomaly_result,
+    anomaly_results,
     check_specs,
     forecast_result,
     promotion_result,
@@ -130,26 +132,42 @@ def signal_promotions(
         return promotion_result(decide_signals(connection, mlflow.registry(), tenants(postgres.url)))
 
 
-@dg.asset(
-    key=["prediction", "anomalies"],
-    deps=[PROMOTIONS, *MACHINES],
-    group_name="prediction",
-    owners=OWNERS,
-    kinds={"postgres"},
-    automation_condition=WHEN_UPSTREAM_IS_SOUND,
+def _prediction(name: str, description: str) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        ["prediction", name],
+        deps=[PROMOTIONS, *MACHINES],
+        group_name="prediction",
+        owners=OWNERS,
+        kinds={"postgres"},
+        description=description,
+        automation_condition=WHEN_UPSTREAM_IS_SOUND,
+    )
+
+
+@dg.multi_asset(
+    name="anomalies",
+    specs=[
+        _prediction(
+            "anomaly_scores",
+            "How strange each machine-hour of the last two weeks was: `ml.anomaly_scores`. "
+            "Grain: one row per tenant, machine and hour.",
+        ),
+        _prediction(
+            "anomalies",
+            "Stretches of anomalous hours with the sensors behind them: `ml.anomaly_events`. "
+            "Grain: one row per tenant, machine, metric set and start.",
+        ),
+    ],
 )
 def anomalies(
     context: dg.AssetExecutionContext, postgres: PostgresResource, mlflow: MlflowResource
-) -> dg.MaterializeResult:
-    """Scores of the last two weeks' machine-hours and the events in them: `ml.anomaly_scores`, `_events`.
-
-    Grain: one row per tenant, machine and hour; one per event.
-    """
+) -> Iterator[dg.MaterializeResult]:
+    """Score every machine with its class's detector, fitted on normal hours until two weeks ago."""
     from ml.anomaly.scoring import score_tenant
     from ml.datasets.warehouse import tenants
 
     registry = mlflow.registry()
-    return anomaly_result([score_tenant(postgres.url, registry, name) for name in tenants(postgres.url)])
+    yield from anomaly_results([score_tenant(postgres.url, registry, name) for name in tenants(postgres.url)])
 
 
 @dg.asset(

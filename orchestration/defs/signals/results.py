@@ -1,6 +1,6 @@
 """How signal models and what they say look in Dagster."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -79,18 +79,22 @@ def promotion_result(decisions: Sequence["Decision"]) -> dg.MaterializeResult:
     )
 
 
-def anomaly_result(outcomes: Sequence["AnomalyOutcome"]) -> dg.MaterializeResult:
+def anomaly_results(outcomes: Sequence["AnomalyOutcome"]) -> Iterator[dg.MaterializeResult]:
     """Scored hours, and the latest events in words."""
-    events = [(outcome.tenant_id, event) for outcome in outcomes for event in outcome.events]
-    lines = [f"- {event.summary}" for _, event in events[:MOST_SHOWN]]
+    events = [event for outcome in outcomes for event in outcome.events]
+    lines = [f"- {event.summary}" for event in events[:MOST_SHOWN]]
     hours = sum(machine.scores.height for outcome in outcomes for machine in outcome.machines)
-    return dg.MaterializeResult(
+    notes = _notes(outcomes, lambda found: f"{len(found.machines)} machines")
+    yield dg.MaterializeResult(
+        asset_key=["prediction", "anomaly_scores"], metadata={"dagster/row_count": hours, **notes}
+    )
+    yield dg.MaterializeResult(
+        asset_key=["prediction", "anomalies"],
         metadata={
-            "dagster/row_count": hours,
-            "events": len(events),
+            "dagster/row_count": len(events),
             "latest events": dg.MetadataValue.md("\n".join(lines) or "none in the last two weeks"),
-            **_notes(outcomes, lambda found: f"{len(found.machines)} machines"),
-        }
+            **notes,
+        },
     )
 
 

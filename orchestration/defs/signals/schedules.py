@@ -8,7 +8,10 @@ signals = dg.define_asset_job(
     name="signals",
     selection=dg.AssetSelection.groups("signals")
     | dg.AssetSelection.assets(
-        ["prediction", "anomalies"], ["prediction", "forecasts"], ["prediction", "quality"]
+        ["prediction", "anomaly_scores"],
+        ["prediction", "anomalies"],
+        ["prediction", "forecasts"],
+        ["prediction", "quality"],
     ),
     description="Choose detectors and forecasts, train quality, promote what wins, score and forecast.",
     config={"ops": {"model__forecast": {"config": {"with_prophet": True}}}},

@@ -1,0 +1,152 @@
+"""Anomaly, forecast and quality models over a real Postgres and a real MLflow server."""
+
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+from plant_warehouse import TENANT, write_plant
+
+from deployment.embedded import mlflow as mlflow_server
+from deployment.embedded.service import running
+from ml.registry.client import ModelRegistry
+from ml.registry.promotions import serving
+from ml.registry.signal_versions import SIGNAL_MODELS, decide_signals
+from orchestration.defs.signals.assets import (
+    anomalies,
+    anomaly_model,
+    forecast_model,
+    forecasts,
+    quality_model,
+    quality_predictions,
+    signal_promotions,
+)
+from orchestration.environment import Environment
+from orchestration.resources.mlflow import MlflowResource
+from orchestration.resources.postgres import PostgresResource
+
+pytestmark = [pytest.mark.integration]
+
+DAYS = 45
+ASSETS = [
+    anomaly_model,
+    forecast_model,
+    quality_model,
+    signal_promotions,
+    anomalies,
+    forecasts,
+    quality_predictions,
+]
+
+
+@pytest.fixture(scope="module")
+def mlflow_uri(postgres_port: int, services_dir: Path) -> Iterator[str]:
+    """A real MLflow server on the session's Postgres."""
+    environment = Environment(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{postgres_port}/opsgraph")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    database = environment.sibling_database_url("mlflow", driver="psycopg2")
+    with running(mlflow_server.service(services_dir, port, database), services_dir / "logs"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def plant(module_database_url: str) -> str:
+    """A database with the plant's first weeks."""
+    write_plant(module_database_url, DAYS)
+    return module_database_url
+
+
+@pytest.fixture(scope="module")
+def refreshed(plant: str, mlflow_uri: str) -> dg.ExecuteInProcessResult:
+    """The seven assets, materialized once in dependency order."""
+    return dg.materialize(ASSETS, resources=_resources(plant, mlflow_uri))
+
+
+def test_every_model_serves_after_one_run(
+    refreshed: dg.ExecuteInProcessResult, plant: str, mlflow_uri: str
+) -> None:
+    """Forbids a green graph while nothing serves, and rows that name another version than the ledger's."""
+    assert refreshed.success
+    with psycopg.connect(plant) as connection:
+        served = {row.model_name: row.model_version for row in serving(connection)}
+        assert set(served) == set(SIGNAL_MODELS)
+        for table, name in (
+            ("anomaly_scores", "anomaly"),
+            ("forecasts", "forecast"),
+            ("quality_predictions", "quality"),
+        ):
+            versions = connection.execute(f"select distinct model_version from ml.{table}").fetchall()
+            assert versions == [(served[name],)]
+        again = decide_signals(connection, ModelRegistry(mlflow_uri), [TENANT])
+    assert again == []
+
+
+def test_scores_and_events_agree(refreshed: dg.ExecuteInProcessResult, plant: str) -> None:
+    """Forbids events without anomalous hours, or outside the two weeks that no detector learned from."""
+    assert refreshed.success
+    with psycopg.connect(plant) as connection:
+        clock = connection.execute("select plant_now_at from ops.plant_clock").fetchone()
+        assert clock is not None
+        first, last, machines = connection.execute(
+            "select min(hour_at), max(hour_at), count(distinct equipment_id) from ml.anomaly_scores"
+        ).fetchone() or (None, None, 0)
+        orphans = connection.execute(
+            "select count(*) from ml.anomaly_events as event where not exists ("
+            " select 1 from ml.anomaly_scores as score where score.equipment_id = event.equipment_id"
+            " and score.hour_at = event.peak_at and score.is_anomalous and score.score = event.peak_score)"
+        ).fetchone()
+        share = connection.execute(
+            "select avg(is_anomalous::int)::double precision from ml.anomaly_scores"
+        ).fetchone()
+    assert machines >= 15
+    assert first > clock[0] - timedelta(days=14)
+    assert last <= clock[0]
+    assert orphans == (0,)
+    # Failures are in it: with 5 % of normal time and two days before each failure, a fifth is the most.
+    assert share is not None
+    assert share[0] < 0.2
+
+
+def test_forecasts_lie_ahead_within_their_intervals(
+    refreshed: dg.ExecuteInProcessResult, plant: str
+) -> None:
+    """Forbids a forecast of the past, a metric without a forecast, and an interval that misses its value."""
+    assert refreshed.success
+    with psycopg.connect(plant) as connection:
+        rows = connection.execute(
+            "select subject_kind, count(distinct (subject_id, metric)), min(forecast_at - as_of),"
+            " bool_and(lower <= value and value <= upper) from ml.forecasts group by 1 order by 1"
+        ).fetchall()
+    by_kind = {kind: (series, ahead, is_inside) for kind, series, ahead, is_inside in rows}
+    # 20 machines with 5 metrics, of which 4 conveyors have no pressure sensor; 2 plants with 2 figures.
+    assert by_kind["equipment"][0] == 20 * 5 - 4
+    assert by_kind["plant"][0] == 4
+    assert all(is_inside for _, _, is_inside in by_kind.values())
+    assert by_kind["equipment"][1] > timedelta(hours=-1)
+
+
+def test_a_second_run_trains_and_decides_nothing(
+    refreshed: dg.ExecuteInProcessResult, plant: str, mlflow_uri: str
+) -> None:
+    """Forbids a new version of equal data, code and parameters, and rows that multiply."""
+    assert refreshed.success
+    count = "select (select count(*) from ml.anomaly_events), (select count(*) from ml.forecasts)"
+    with psycopg.connect(plant) as connection:
+        before = connection.execute(count).fetchone()
+    assert dg.materialize(ASSETS, resources=_resources(plant, mlflow_uri)).success
+    with psycopg.connect(plant) as connection:
+        assert connection.execute(count).fetchone() == before
+        decided = connection.execute("select count(*) from ml.promotions").fetchone()
+    assert decided == (len(SIGNAL_MODELS),)
+
+
+def _resources(database_url: str, mlflow_uri: str) -> dict[str, dg.ConfigurableResource]:
+    return {
+        "postgres": PostgresResource(url=database_url),
+        "mlflow": MlflowResource(tracking_uri=mlflow_uri),
+    }
