@@ -19,7 +19,7 @@ from rag_assets.copilot.tools.changes import changes
 from rag_assets.copilot.tools.contributions import contributions, dimensions_of
 from rag_assets.copilot.tools.database import NotBuiltError, TenantDatabase
 from rag_assets.copilot.tools.forecast import forecast_values, forecast_violations
-from rag_assets.copilot.tools.logs import log_levels, log_signals
+from rag_assets.copilot.tools.logs import incidents, log_signals, log_windows
 from rag_assets.copilot.tools.measures import Measure, MeasureCatalogue
 from rag_assets.copilot.tools.report import report_figures
 from rag_assets.copilot.tools.runbooks import RunbookRequest, document_source, find_runbooks
@@ -237,7 +237,8 @@ def _changes(enquiry: _Enquiry) -> None:
 def _logs(enquiry: _Enquiry) -> None:
     period = enquiry.reading.period
     enquiry.results["log signals"] = log_signals(enquiry.database, enquiry.tenant, period)
-    enquiry.results["log levels"] = log_levels(enquiry.database, enquiry.tenant, period)
+    enquiry.results["incidents"] = incidents(enquiry.database, enquiry.tenant, period)
+    enquiry.results["log windows"] = log_windows(enquiry.database, enquiry.tenant, period)
 
 
 def _anomalies(enquiry: _Enquiry) -> None:

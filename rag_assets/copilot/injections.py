@@ -9,7 +9,7 @@ import re
 
 _ORDERS = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b[^.!?\n]*\b(?:instructions?|rules?|prompts?|previous|above|guidelines)\b"
-    r"|\b(?:call|use|invoke|run|execute)\b[^.!?\n]*\b(?:tools?|functions?)\b"
+    r"|\b(?:call|invoke)\s+(?:the\s+|a\s+|this\s+)?(?:tool|function)s?\b"
     r"|\b(?:print|reveal|show|send|tell|leak|output|repeat)\b[^.!?\n]*"
     r"\b(?:api[ _-]?keys?|passwords?|secrets?|credentials?|system prompt|tokens?)\b"
     r"|\btell the (?:user|operator|asker|reader) that\b"

@@ -165,10 +165,23 @@ def log_signals(rows: Sequence[Row]) -> str:
     return f"{count} findings of the log detectors, the least likely by chance first: {listed}."
 
 
-def log_levels(rows: Sequence[Row]) -> str:
-    """How many lines of which level."""
-    listed = "; ".join(f"{row['source']} {row['level']} × {row['line_count']}" for row in rows[:_NAMED_ROWS])
+def log_windows(rows: Sequence[Row]) -> str:
+    """How many lines and errors each service wrote."""
+    listed = "; ".join(
+        f"{row['source']} {row['error_count']} errors in {row['line_count']} lines"
+        for row in rows[:_NAMED_ROWS]
+    )
     return f"Log lines: {listed}."
+
+
+def incidents(rows: Sequence[Row]) -> str:
+    """The latest incidents."""
+    listed = "; ".join(
+        f"{row['family']} of {row['subject']} since {as_text(row['started_at'])} "
+        f"({row['severity']}, {row['state']})"
+        for row in rows[:3]
+    )
+    return f"{rows[0]['incident_count']} incidents, the latest first: {listed}."
 
 
 def whose(machines: Sequence[str], plants: Sequence[str]) -> str:

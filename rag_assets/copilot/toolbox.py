@@ -18,7 +18,7 @@ from rag_assets.copilot.tools.changes import changes
 from rag_assets.copilot.tools.contributions import contributions, dimensions_of
 from rag_assets.copilot.tools.database import NotBuiltError, TenantDatabase
 from rag_assets.copilot.tools.forecast import forecast_values, forecast_violations
-from rag_assets.copilot.tools.logs import log_levels, log_signals
+from rag_assets.copilot.tools.logs import incidents, log_signals, log_windows
 from rag_assets.copilot.tools.measures import Measure, MeasureCatalogue
 from rag_assets.copilot.tools.report import report_figures
 from rag_assets.copilot.tools.runbooks import RunbookRequest, find_runbooks
@@ -198,7 +198,8 @@ def _logs(context: ToolContext, request: BaseModel) -> dict[str, ToolResult]:
     database, tenant = context.database, context.tenant_id
     return {
         "log signals": log_signals(database, tenant, period, request.equipment_id),
-        "log levels": log_levels(database, tenant, period, request.equipment_id),
+        "incidents": incidents(database, tenant, period, request.equipment_id),
+        "log windows": log_windows(database, tenant, period, request.equipment_id),
     }
 
 
@@ -246,9 +247,9 @@ TOOLS: Mapping[str, Tool] = {
         ),
         Tool(
             "logs",
-            "Findings of the log detectors, and lines per level.",
+            "Findings of the log detectors, incidents, lines and errors per service.",
             PeriodRequest,
-            ("ops.signals", "staging.stg_logs"),
+            ("ops.signals", "logs.windows", "ops.incidents"),
             _logs,
         ),
         Tool(

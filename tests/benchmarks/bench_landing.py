@@ -1,216 +1,175 @@
-"""How fast Kafka's messages reach Postgres and the lake, beside the loop that people write first.
+"""How fast Kafka's messages reach Postgres and the lake, beside what people use instead.
 
-`make bench ONLY=landing`. One lander process; broker and Postgres share its two cores; fsync and
-synchronous commit are on; contract rules, ledger and both sinks are part of the measured time, which
-runs from the first look at the broker to the last commit of the lake.
+`make bench ONLY=landing`. Broker and Postgres share the machine's two cores with the lander; fsync and
+synchronous commit are on; contract rules, ledger and both sinks are at work. Rates are taken from the
+assignment of the partitions to the last commit; all that landing does before and after stands beside
+them. OPSGRAPH_BENCH_MESSAGES makes a run longer or shorter than two million messages.
 """
 
-import io
 import multiprocessing
+import os
 import resource
-import shutil
 import statistics
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from itertools import cycle, islice
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import fastavro
+import numpy as np
 import psutil
-import psycopg
-from confluent_kafka import Consumer, Producer, TopicPartition
 
-from deployment.embedded import kafka, postgres
-from deployment.embedded.jars import fetch_jars
-from deployment.embedded.service import running
 from orchestration.figures import Figure, report
-from orchestration.ingest.contracts import latest_schema, load_contracts
-from orchestration.ingest.contracts.wire import frame_prefix
+from orchestration.ingest.contracts import load_contracts
 from orchestration.ingest.landing import land_topic
 from orchestration.ingest.landing_report import LandingReport
+from orchestration.ingest.landing_service import FRESH, LOW_LATENCY
 from orchestration.ingest.ledger import Counts
 from orchestration.ingest.ledger_check import check_ledger
 from orchestration.ingest.services import LandingServices
-from orchestration.ingest.topics import ensure_topics
-from orchestration.migrations import upgrade
-from tests.conftest import free_port
+from tests.benchmarks.landing_freshness import freshness_ms
+from tests.benchmarks.landing_peers import dlt_rates, missing_peers, poll_loop_rate, spark_rates
+from tests.benchmarks.landing_stack import LOGS, SENSORS, Share, produce, stack
 
-TOPIC, PARTITIONS = "equipment-sensors", 4
 COMMAND = "make bench ONLY=landing"
-MESSAGES, WARM_UP, ROUNDS, PEER_MESSAGES, DISTINCT = 1_000_000, 20_000, 3, 100_000, 20_000
-STARTED_AT = datetime(2026, 1, 1, tzinfo=UTC)
-BAR_MESSAGES_PER_S = 250_000
+MESSAGES = int(os.environ.get("OPSGRAPH_BENCH_MESSAGES", "2000000"))
+WARM_UP, ROUNDS, LINES, PEER_MESSAGES = 20_000, 2, MESSAGES // 4, 100_000
+FRESHNESS_S = 8.0
+BARS = {
+    "landing_rate_one_process": 450_000, "landing_rate_two_processes": 600_000, "landing_rate_json": 150_000,
+    "ratio_spark_warm": 3, "ratio_spark_first": 6, "ratio_dlt_dicts": 25, "ratio_dlt_arrow": 8,
+    "ratio_poll_loop": 7, "freshness_p95_ms": 300, "freshness_low_latency_p95_ms": 100,
+    "lander_peak_mib": 1_024,
+}  # fmt: skip
 
 
-def payloads() -> list[bytes]:
-    """Distinct readings of 20 machines with the demo plant's five metrics."""
-    pinned = latest_schema(TOPIC)
-    parsed = fastavro.parse_schema(pinned.schema)
-    found: list[bytes] = []
-    for number in range(DISTINCT):
-        buffer = io.BytesIO()
-        reading = {
-            "tenant_id": "demo-plant",
-            "equipment_id": f"CNC-A-{101 + number % 20}",
-            "event_at": STARTED_AT + timedelta(minutes=number // 20),
-            "temperature_c": 60.0 + number % 1_017 / 31,
-            "vibration_mm_s": 2.0 + number % 511 / 71,
-            "pressure_bar": 160.0 + number % 97 / 7,
-            "rotation_rpm": 3_000.0 + number % 1_000,
-            "power_kw": 11.0 + number % 55 / 9,
-        }
-        fastavro.schemaless_writer(buffer, parsed, reading)
-        found.append(frame_prefix(pinned.schema_id) + buffer.getvalue())
-    return found
+@dataclass(frozen=True)
+class Rounds:
+    """Landings of equally many messages.
 
-
-@contextmanager
-def stack() -> Iterator[LandingServices]:
-    """A broker and a durable Postgres of the benchmark's own."""
-    fetch_jars()
-    folder = Path(tempfile.mkdtemp(prefix="opsgraph-bench-"))
-    folder.chmod(0o755)  # Postgres runs as another user where this is run by root
-    kafka_port, controller_port, postgres_port = free_port(), free_port(), free_port()
-    kafka_dir, postgres_dir = folder / "kafka", folder / "postgres"
-    try:
-        with (
-            running(postgres.service(postgres_dir, postgres_port, fsync=True), folder / "logs"),
-            running(kafka.service(kafka_dir, kafka_port, controller_port), folder / "logs"),
-        ):
-            postgres.create_databases(postgres_port, ["opsgraph", "lake"])
-            url = postgres.server_url(postgres_port, "opsgraph")
-            upgrade(url)
-            ensure_topics(f"127.0.0.1:{kafka_port}", load_contracts())
-            yield LandingServices(
-                database_url=url,
-                bootstrap_servers=f"127.0.0.1:{kafka_port}",
-                lake_url=str(folder / "lake"),
-                catalog_uri=postgres.server_url(postgres_port, "lake").replace(
-                    "postgresql:", "postgresql+psycopg2:"
-                ),
-            )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def produce(services: LandingServices, count: int) -> None:
-    """Fill the topic's partitions in a process of its own, so that the lander's memory is the lander's."""
-    context = multiprocessing.get_context("spawn")
-    source = context.Process(target=_produce, args=(services.bootstrap_servers, count))
-    source.start()
-    source.join()
-    assert source.exitcode == 0
-
-
-def _produce(bootstrap_servers: str, count: int) -> None:
-    messages = payloads()
-    producer = Producer(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "enable.idempotence": True,
-            "compression.type": "lz4",
-            "linger.ms": 20,
-            "queue.buffering.max.messages": 500_000,
-        }
-    )
-    for number, payload in enumerate(islice(cycle(messages), count)):
-        while True:
-            try:
-                producer.produce(TOPIC, value=payload, partition=number % PARTITIONS)
-                break
-            except BufferError:
-                producer.poll(0.1)
-    assert producer.flush(120) == 0
-
-
-def land(services: LandingServices) -> LandingReport:
-    """Land what waits."""
-    return land_topic(TOPIC, services, run_id="bench")
-
-
-def poll_loop_rate(services: LandingServices, count: int) -> float:
-    """Messages per second of the usual loop: poll, fastavro, rows of text to COPY, commit per 10,000.
-
-    It has no lake, no contract rules, no ledger, no dead letters and no exactly-once.
+    Attributes:
+        rates: Messages per second from assignment to last commit, per round.
+        whole: The same from the first look at the broker to the last commit of the lake.
+        niced: Share of the machine that went to other work, per round.
     """
-    parsed = fastavro.parse_schema(latest_schema(TOPIC).schema)
-    columns = [field["name"] for field in latest_schema(TOPIC).schema["fields"]]
-    consumer = Consumer({"bootstrap.servers": services.bootstrap_servers, "group.id": "peer"})
-    with psycopg.connect(services.database_url) as connection:
-        connection.execute("create table public.peer as select * from raw.equipment_sensors limit 0")
-        for name in ("batch_id", "topic_id", "kafka_partition", "kafka_offset", "known_at", "landed_at"):
-            connection.execute(f"alter table public.peer drop column {name}")
-        connection.commit()
-        consumer.assign([TopicPartition(TOPIC, partition, 0) for partition in range(PARTITIONS)])
-        started, rows, done = time.perf_counter(), [], 0
-        while done < count:
-            message = consumer.poll(1.0)
-            if message is None or message.error():
-                continue
-            record = fastavro.schemaless_reader(io.BytesIO(message.value()[5:]), parsed, None)
-            rows.append([record[name] for name in columns])
-            done += 1
-            if len(rows) == 10_000 or done == count:
-                with connection.cursor() as cursor, cursor.copy("copy public.peer from stdin") as copy:
-                    for row in rows:
-                        copy.write_row(row)
-                connection.commit()
-                rows = []
-        seconds = time.perf_counter() - started
-    consumer.close()
-    return count / seconds
+
+    rates: list[float]
+    whole: list[float]
+    niced: list[float]
+
+    @property
+    def rate(self) -> float:
+        """Median over the rounds."""
+        return statistics.median(self.rates)
+
+
+def rate(landed: LandingReport, count: int) -> float:
+    """Messages per second while rows were loaded."""
+    begin, end = landed.loading
+    return count / (end - begin)
+
+
+def land_in_one_process(services: LandingServices, topic: str, count: int, rounds: int) -> Rounds:
+    """Produce and land, round by round."""
+    rates: list[float] = []
+    whole: list[float] = []
+    niced: list[float] = []
+    for _ in range(rounds):
+        produce(services, topic, count)
+        share = Share()
+        landed = land_topic(topic, services, run_id="bench")
+        assert landed.counts == Counts(landed=count), landed.counts
+        rates.append(rate(landed, count))
+        whole.append(count / landed.seconds)
+        niced.append(share.niced())
+    return Rounds(rates, whole, niced)
+
+
+def _land_partitions(services: LandingServices, own: set[int], ready: Any, results: Any) -> None:
+    ready.wait()
+    results.put(land_topic(SENSORS, services, run_id="bench", partitions=own))
+
+
+def land_in_two_processes(services: LandingServices, count: int) -> float:
+    """Messages per second of two landers with two partitions each, from the first begin to the last end."""
+    produce(services, SENSORS, count)
+    context = multiprocessing.get_context("spawn")
+    ready, results = context.Barrier(3), context.Queue()
+    landers = [
+        context.Process(target=_land_partitions, args=(services, own, ready, results))
+        for own in ({0, 1}, {2, 3})
+    ]
+    for lander in landers:
+        lander.start()
+    ready.wait()  # both have started Python and read their imports: the clock is about landing
+    reports: list[LandingReport] = [results.get(timeout=300) for _ in landers]
+    for lander in landers:
+        lander.join()
+    assert sum((item.counts for item in reports), Counts()) == Counts(landed=count)
+    begin, end = min(r.loading[0] for r in reports), max(r.loading[1] for r in reports)
+    return count / (end - begin)
 
 
 def main() -> None:
     """Measure and report."""
-    contracts = load_contracts()
-    rates: list[float] = []
-    idle: list[float] = []
-    cpu: list[float] = []
     with stack() as services:
-        produce(services, WARM_UP)
-        land(services)
-        for _ in range(ROUNDS):
-            produce(services, MESSAGES)
-            idle.append(psutil.cpu_times_percent(interval=1.0).idle / 100)
-            before = _cpu_seconds()
-            landed = land(services)
-            cpu.append((_cpu_seconds() - before) / MESSAGES * 1e6)
-            assert landed.counts == Counts(landed=MESSAGES)
-            rates.append(MESSAGES / landed.seconds)
-        peak_mib = _peak_mib()
-        balance = check_ledger(services, contracts, [TOPIC])
+        idle = psutil.cpu_times_percent(interval=2.0).idle / 100
+        produce(services, SENSORS, WARM_UP)
+        land_topic(SENSORS, services)
+        one = land_in_one_process(services, SENSORS, MESSAGES, ROUNDS)
+        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peers = _peers(services, WARM_UP + ROUNDS * MESSAGES)
+        two = [land_in_two_processes(services, MESSAGES) for _ in range(ROUNDS)]
+        json_lines = land_in_one_process(services, LOGS, LINES, 1)
+        fresh = freshness_ms(services, FRESH, FRESHNESS_S)
+        low_latency = freshness_ms(services, LOW_LATENCY, FRESHNESS_S)
+        land_topic(SENSORS, services)
+        balance = check_ledger(services, load_contracts(), [SENSORS, LOGS])
         assert balance.is_balanced, balance.faults
-        lake_rows = sum(item.lake_rows or 0 for item in balance.balances)
-        assert lake_rows == WARM_UP + ROUNDS * MESSAGES
-        peer = poll_loop_rate(services, PEER_MESSAGES)
-    rate = statistics.median(rates)
-    report(
-        "landing",
-        [
-            Figure(
-                "landing_rate_one_process", rate, "msg/s", "higher", bar=BAR_MESSAGES_PER_S,
-                peer="poll + fastavro + text COPY", peer_value=peer, command=COMMAND,
-            ),
-            Figure("landing_rate_best_round", max(rates), "msg/s", "higher", command=COMMAND),
-            Figure("ratio_poll_loop", rate / peer, "ratio", "higher", command=COMMAND),
-            Figure("lander_peak_mib", peak_mib, "MiB", "lower", bar=1_024, command=COMMAND),
-            Figure("lander_cpu_us_per_message", statistics.median(cpu), "us", "lower", command=COMMAND),
-            Figure("idle_share", statistics.median(idle), "share", "higher", command=COMMAND),
-        ],
-    )  # fmt: skip
+    best = max(one.rate, statistics.median(two))
+    values = {
+        "landing_rate_one_process": one.rate,
+        "landing_rate_one_process_whole": statistics.median(one.whole),
+        "landing_rate_two_processes": statistics.median(two),
+        "landing_rate_json": json_lines.rate,
+        **{f"ratio_{name}": best / value for name, value in peers.items()},
+        "freshness_p95_ms": float(np.percentile(fresh, 95)),
+        "freshness_p50_ms": float(np.percentile(fresh, 50)),
+        "freshness_low_latency_p95_ms": float(np.percentile(low_latency, 95)),
+        "lander_peak_mib": peak_mib,
+        "idle_share": idle,
+        "niced_share": statistics.median(one.niced),
+    }
+    report("landing", [_figure(name, value, peers, best) for name, value in values.items()])
 
 
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+def _peers(services: LandingServices, count: int) -> dict[str, float]:
+    """Messages per second of each peer over the messages that were just landed."""
+    rates = {"poll_loop": poll_loop_rate(services, PEER_MESSAGES)}
+    if reason := missing_peers():
+        print(f"Spark and dlt are left out: {reason}")
+        return rates
+    with tempfile.TemporaryDirectory() as folder:
+        spark = spark_rates(services, count, Path(folder) / "spark")
+        dlt = dlt_rates(services, PEER_MESSAGES, Path(folder) / "dlt")
+    return {
+        **rates,
+        "spark_warm": spark["warm"],
+        "spark_first": spark["first"],
+        "dlt_dicts": dlt["dicts"],
+        "dlt_arrow": dlt["arrow"],
+    }
 
 
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _figure(name: str, value: float, peers: dict[str, float], best: float) -> Figure:
+    if name.startswith("ratio_"):
+        peer = name.removeprefix("ratio_")
+        unit = f"ratio of {best:,.0f} to {peers[peer]:,.0f} msg/s"
+        return Figure(name, value, unit, "higher", bar=BARS.get(name), peer=peer, command=COMMAND)
+    if name.startswith("landing_rate"):
+        return Figure(name, value, "msg/s", "higher", bar=BARS.get(name), command=COMMAND)
+    unit = {"ms": "ms", "mib": "MiB", "share": "share"}[name.rsplit("_", 1)[1]]
+    better = "higher" if name == "idle_share" else "lower"
+    return Figure(name, value, unit, better, bar=BARS.get(name), command=COMMAND)
 
 
 if __name__ == "__main__":

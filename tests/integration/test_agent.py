@@ -134,7 +134,8 @@ def test_an_order_in_any_text_starts_nothing_and_shows_nothing(asker: _Asker) ->
             allowed = {item["purpose"] for item in plain.evidence} | {
                 "changes",
                 "log signals",
-                "log levels",
+                "log windows",
+                "incidents",
                 "more runbooks",
             }
             answer = copilot.diagnose(Question(text, HERE), keep=False)

@@ -65,7 +65,8 @@ def environment(module_database_url: str, tmp_path_factory: pytest.TempPathFacto
                 )
                 connection.execute(
                     "insert into marts.mart_equipment_health (tenant_id, equipment_id, equipment_name, "
-                    "plant_id, health_status, is_scored, window_end_at) values (%s, %s, %s, %s, 'Normal', false, %s)",
+                    "plant_id, health_status, is_scored, window_end_at) "
+                    "values (%s, %s, %s, %s, 'Normal', false, %s)",
                     (tenant, f"PMP-A-{number}", f"Pump {mark} {number}", f"plant-{mark}", PLANT_NOW),
                 )
     return environment
