@@ -135,7 +135,8 @@ def _print_diagnosis(diagnosis: "Diagnosis") -> None:
     for citation in diagnosis.citations:
         console.print(f"[dim]{escape(_citation_line(citation))}[/]")
     console.print(
-        f"[dim]{diagnosis.status}, confidence {diagnosis.confidence}, {diagnosis.latency_ms:.0f} ms, "
+        f"[dim]{diagnosis.status}, confidence {diagnosis.confidence} ({escape(diagnosis.confidence_reason)}), "
+        f"{diagnosis.latency_ms:.0f} ms, "
         f"{diagnosis.index_build}, answer {diagnosis.answer_id}[/]"
     )
 
@@ -166,7 +167,11 @@ def _copilot(environment: Environment) -> "Answering":
     from rag_assets.copilot.client import connect_copilot
 
     return connect_copilot(
-        environment.api_url, environment.database_url, _store(environment), _embedder(environment)
+        environment.api_url,
+        environment.database_url,
+        _store(environment),
+        _embedder(environment),
+        environment.api_client_keys,
     )
 
 

@@ -27,7 +27,10 @@ def build_resources(environment: Environment | None = None) -> dict[str, Any]:
         "lake": LakeResource(url=env.lake_url, catalog_uri=env.lake_catalog_uri),
         "mlflow": MlflowResource(tracking_uri=env.mlflow_tracking_uri, promotion_mode=env.promotion_mode),
         "vector_store": VectorStoreResource(
-            index_dir=str(env.index_dir), qdrant_url=env.qdrant_url, api_url=env.api_url
+            index_dir=str(env.index_dir),
+            qdrant_url=env.qdrant_url,
+            api_url=env.api_url,
+            api_client_keys=env.api_client_keys,
         ),
         "drop_folder": DropFolderResource(path=env.drop_folder, s3=S3Resource()),
         "dbt": dbt_resource(env),

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 class VectorStoreResource(dg.ConfigurableResource):
-    """Folder of the embedded engine, or address of a Qdrant server; and the API's address."""
+    """Folder of the embedded engine, or address of a Qdrant server; and the API's address with a key per tenant."""
 
     index_dir: str
     qdrant_url: str | None = None
     api_url: str
+    api_client_keys: dict[str, str] = {}
 
     def store(self) -> "VectorStore":
         """The engine that holds the builds."""
@@ -34,4 +35,6 @@ class VectorStoreResource(dg.ConfigurableResource):
         """Who answers: the API while it is up (it holds the index), else this process."""
         from rag_assets.copilot.client import connect_copilot
 
-        return connect_copilot(self.api_url, database_url, self.store(), self.embedder())
+        return connect_copilot(
+            self.api_url, database_url, self.store(), self.embedder(), self.api_client_keys
+        )
