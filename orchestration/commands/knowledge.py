@@ -135,7 +135,7 @@ def _print_diagnosis(diagnosis: "Diagnosis") -> None:
     for citation in diagnosis.citations:
         console.print(f"[dim]{escape(_citation_line(citation))}[/]")
     console.print(
-        f"[dim]{diagnosis.status}, confidence {diagnosis.confidence} ({escape(diagnosis.confidence_reason)}), "
+        f"[dim]{diagnosis.status}, confidence {diagnosis.confidence}: {escape(diagnosis.confidence_reason)} "
         f"{diagnosis.latency_ms:.0f} ms, "
         f"{diagnosis.index_build}, answer {diagnosis.answer_id}[/]"
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from pydantic import Field
 
 if TYPE_CHECKING:
     from rag_assets.copilot.copilot import Answering
@@ -12,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class VectorStoreResource(dg.ConfigurableResource):
-    """Folder of the embedded engine, or address of a Qdrant server; and the API's address with a key per tenant."""
+    """Folder of the embedded engine, or address of a Qdrant server; and the API's address, with keys."""
 
     index_dir: str
     qdrant_url: str | None = None
     api_url: str
-    api_client_keys: dict[str, str] = {}
+    api_client_keys: dict[str, str] = Field(default_factory=dict)
 
     def store(self) -> "VectorStore":
         """The engine that holds the builds."""
