@@ -9,7 +9,7 @@ files and snapshots. Avoid table definitions: `lake` has them.
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date
@@ -65,8 +65,25 @@ class _Committed:
 class LakeWriter:
     """Writer of one table. One writer per table at a time: the lander's lease sees to that."""
 
-    def __init__(self, lake: Lake, contract: TopicContract, database_url: str, flush: FlushSettings) -> None:
-        """Open the table and remove files of flushes that never committed."""
+    def __init__(
+        self,
+        lake: Lake,
+        contract: TopicContract,
+        database_url: str,
+        flush: FlushSettings,
+        partitions: Collection[int] | None = None,
+    ) -> None:
+        """Open the table and remove files of flushes that never committed.
+
+        Args:
+            lake: The catalog.
+            contract: Contract of the topic.
+            database_url: `postgresql://…` of ledger and raw tables.
+            flush: When a file is due.
+            partitions: Partitions that this lander has while others land the rest; None stands for all.
+                Then files without a snapshot may be another lander's, and are left to upkeep.
+        """
+        self._partitions = partitions
         self._flush_settings = flush
         self._contract = contract
         self._database_url = database_url
@@ -79,11 +96,13 @@ class LakeWriter:
         ]
         self._table: Table = lake.table(contract)
         self._files = LakeFiles(self._table)
-        self._files.remove_orphans()
+        if partitions is None:
+            self._files.remove_orphans()
         self._position = position_of(self._table)
         self._reached: dict[PartitionKey, int] = dict(self._position.offsets)
         self._replays = self._position.replays
         self._open: pq.ParquetWriter | None = None
+        self._sink: Any = None
         self._open_path = ""
         self._open_day: date | None = None
         self._finished: list[str] = []
@@ -131,18 +150,31 @@ class LakeWriter:
         Raises:
             LandingError: Another writer has changed the table's position since.
         """
-        self._take_replays()
+        with psycopg.connect(self._database_url) as connection:
+            # Landers that share the topic commit one after the other: a snapshot carries the offsets of all.
+            connection.execute(
+                "select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"lake/{self._contract.table}",)
+            )
+            return self._flush(connection)
+
+    def _flush(self, connection: psycopg.Connection[Any]) -> int:
+        if self._partitions is not None:
+            self._table.refresh()
+            self._replays = position_of(self._table).replays
+        self._take_replays(connection)
         if not self._rows:
             return 0
         self._close_file()
         self._table.refresh()
-        if position_of(self._table) != self._position:
+        current = position_of(self._table)
+        if self._own(current) != self._own(self._position):
             self.abandon()
             raise LandingError(
                 f"lake table {self._contract.table}: another lander has moved its offsets. The rows are safe "
                 "in Postgres; the next landing compares both and catches up."
             )
-        position = LakePosition(dict(self._reached), self._replays)
+        own = {key: offset for key, offset in self._reached.items() if self._owns(key)}
+        position = LakePosition({**current.offsets, **own}, self._replays)
         # If the catalog's answer is lost, its snapshot may name these files: `abandon` must not touch them.
         # Those that no snapshot names are removed when the table is opened again.
         files, self._finished = self._finished, []
@@ -174,7 +206,8 @@ class LakeWriter:
         self.abandon()
         added = 0
         with psycopg.connect(self._database_url) as connection:
-            for group in _grouped(_beyond(connection, self._contract.topic, self._position)):
+            missing = _beyond(connection, self._contract.topic, self._position)
+            for group in _grouped(item for item in missing if self._owns(item.key)):
                 for day in sorted({item.landed_on for item in group}):
                     ids = [item.batch_id for item in group if item.landed_on == day and item.landed]
                     if ids:
@@ -184,18 +217,26 @@ class LakeWriter:
                 added += self.flush()
         return added + self.flush()
 
-    def _take_replays(self) -> None:
+    def _owns(self, key: PartitionKey) -> bool:
+        return self._partitions is None or key[1] in self._partitions
+
+    def _own(self, position: LakePosition) -> LakePosition:
+        """The part of a position that nobody but this lander may move."""
+        if self._partitions is None:
+            return position
+        return LakePosition({key: offset for key, offset in position.offsets.items() if self._owns(key)})
+
+    def _take_replays(self, connection: psycopg.Connection[Any]) -> None:
         """Add the rows of dead letters that were replayed: they lie before the lake's offsets."""
-        with psycopg.connect(self._database_url) as connection:
-            rows = connection.execute(
-                """
-                select batch_id, (landed_at at time zone 'UTC')::date
-                from ops.landing_ledger
-                where topic = %s and offset_hi = offset_lo and batch_id > %s
-                order by batch_id
-                """,
-                (self._contract.topic, self._replays),
-            ).fetchall()
+        rows = connection.execute(
+            """
+            select batch_id, (landed_at at time zone 'UTC')::date
+            from ops.landing_ledger
+            where topic = %s and offset_hi = offset_lo and batch_id > %s
+            order by batch_id
+            """,
+            (self._contract.topic, self._replays),
+        ).fetchall()
         for batch_id, day in rows:
             self._read_back([batch_id], day)
             self._replays = batch_id
@@ -210,8 +251,9 @@ class LakeWriter:
         if self._open is None:
             self._open_path = self._files.new_path(day)
             self._open_day = day
+            self._sink = self._files.open(self._open_path)
             self._open = pq.ParquetWriter(
-                self._files.open(self._open_path), self._schema,
+                self._sink, self._schema,
                 compression="zstd", compression_level=COMPRESSION_LEVEL,
                 use_dictionary=self._dictionary, column_encoding=COLUMN_ENCODING,
             )  # fmt: skip
@@ -226,6 +268,7 @@ class LakeWriter:
             return
         writer, self._open = self._open, None
         writer.close()
+        self._sink.close()  # an object store shows an object only when its stream has ended
         self._finished.append(self._files.publish(self._open_path))
 
 

@@ -9,8 +9,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
@@ -21,7 +21,9 @@ from orchestration.ingest.landing_report import LandingProgress, LandingReport, 
 from orchestration.ingest.leases import acquire, holder_of, topic_lease
 from orchestration.ingest.ledger import account_for_lost
 from orchestration.ingest.offsets import (
+    Bounds,
     LandingError,
+    PartitionId,
     Plan,
     begin_positions,
     broker_bounds,
@@ -29,6 +31,7 @@ from orchestration.ingest.offsets import (
     positions,
 )
 from orchestration.ingest.outbox import relay_outbox
+from orchestration.ingest.partition_share import PartitionShare
 from orchestration.ingest.pipeline import LandingPipeline, PipelineSettings
 from orchestration.ingest.producer import DeliveryError, MessageProducer
 from orchestration.ingest.services import LandingServices
@@ -55,6 +58,7 @@ def land_topic(
     run_id: str | None = None,
     contracts: Mapping[str, TopicContract] | None = None,
     settings: PipelineSettings | None = None,
+    partitions: Collection[int] | None = None,
 ) -> LandingReport:
     """Land everything that the topic holds now, into Postgres and the lake.
 
@@ -68,6 +72,7 @@ def land_topic(
         run_id: Dagster run, for the ledger.
         contracts: Contracts by topic; those of the repository by default.
         settings: Sizes and times.
+        partitions: Land only these, while other landers land the rest; all by default.
 
     Returns:
         What was landed.
@@ -81,12 +86,14 @@ def land_topic(
             f"{topic} is no topic that is landed; known are {', '.join(landed_topics(contracts))}. "
             "A new one needs a contract with direction `in`."
         )
-    landing = _Landing(topic, services, contracts, until, run_id, settings or PipelineSettings())
+    landing = _Landing(topic, services, contracts, until, run_id, settings or PipelineSettings(), partitions)
+    holder = holder_name(run_id or "opsgraph land")
     while True:
-        lease = acquire(services.database_url, topic_lease(topic), holder_name(run_id or "opsgraph land"))
+        lease = acquire(services.database_url, topic_lease(topic), holder, is_shared=partitions is not None)
         if lease is not None:
-            with lease, collector_paused():
-                return landing.land()
+            with lease, collector_paused(), closing(PartitionShare(services.database_url)) as share:
+                if partitions is None or share.take(topic, partitions) == frozenset(partitions):
+                    return landing.land()
         report = landing.wait_for_other()
         if report is not None:
             return report
@@ -98,9 +105,10 @@ def prepare(
     topics: Sequence[str],
     until: Mapping[int, int] | None,
     run_id: str | None,
+    is_own: Callable[[PartitionId], bool] = lambda _: True,
 ) -> tuple[Plan, tuple[str, ...]]:
     """Find what is pending, give new partitions a position and account for what retention deleted."""
-    bounds = broker_bounds(admin, topics)
+    bounds = {item: bound for item, bound in broker_bounds(admin, topics).items() if is_own(item)}
     with psycopg.connect(services.database_url) as connection:
         planned = plan(bounds, positions(connection, topics), until)
         findings = tuple(
@@ -121,7 +129,9 @@ class _Landing:
         until: Mapping[int, int] | None,
         run_id: str | None,
         settings: PipelineSettings,
+        partitions: Collection[int] | None,
     ) -> None:
+        self._partitions = partitions
         self._topic, self._services, self._contracts = topic, services, contracts
         self._until, self._run_id, self._settings = until, run_id, settings
         self._started = time.perf_counter()
@@ -131,11 +141,15 @@ class _Landing:
     def land(self) -> LandingReport:
         """Land what waits; the caller holds the lease."""
         progress = LandingProgress()
-        planned, findings = prepare(self._services, self._admin, [self._topic], self._until, self._run_id)
+        planned, findings = prepare(
+            self._services, self._admin, [self._topic], self._until, self._run_id, self._is_own
+        )
         pipeline = LandingPipeline(
             self._services, self._contracts, planned.pending, is_bounded=True,
             settings=self._settings, run_id=self._run_id, on_commit=progress.add,
+            is_shared=self._partitions is not None,
         )  # fmt: skip
+        assigned = time.perf_counter()
         pipeline.run(threading.Event())
         seconds = time.perf_counter() - self._started
         if pipeline.lake_failure is not None:
@@ -150,6 +164,7 @@ class _Landing:
             lag=self._lag(),
             seconds=seconds,
             findings=findings + self._relay(),
+            loading=(assigned, progress.last_commit) if progress.batch_ids else (0.0, 0.0),
         )
 
     def wait_for_other(self) -> LandingReport | None:
@@ -186,14 +201,19 @@ class _Landing:
             landed_by=holder,
         )
 
-    def _pending(self, connection: psycopg.Connection[Any]) -> Plan:
+    def _is_own(self, partition: PartitionId) -> bool:
+        return self._partitions is None or partition.partition in self._partitions
+
+    def _bounds(self) -> dict[PartitionId, Bounds]:
         bounds = broker_bounds(self._admin, [self._topic])
-        return plan(bounds, positions(connection, [self._topic]), self._until)
+        return {item: bound for item, bound in bounds.items() if self._is_own(item)}
+
+    def _pending(self, connection: psycopg.Connection[Any]) -> Plan:
+        return plan(self._bounds(), positions(connection, [self._topic]), self._until)
 
     def _lag(self) -> int:
-        bounds = broker_bounds(self._admin, [self._topic])
         with psycopg.connect(self._services.database_url) as connection:
-            return plan(bounds, positions(connection, [self._topic])).lag
+            return plan(self._bounds(), positions(connection, [self._topic])).lag
 
     def _relay(self) -> tuple[str, ...]:
         """Send dead letters to their topic. The rows are committed: a failure here is no failed landing."""

@@ -3,6 +3,7 @@
 Add a field here when Dagster or the terminal should show it. Avoid landing.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +39,9 @@ class LandingReport:
         partitions: Per partition; partitions without news are left out.
         batch_ids: Ledger rows that were written, ascending.
         lag: Offsets that waited when it ended.
-        seconds: Wall time from the first look at the broker to the last commit.
+        seconds: Wall time from the first look at the broker to the last commit of the lake.
+        loading: Begin and end, on the machine's monotonic clock, of the part that carries rows: from the
+            assignment of the partitions to the last commit in Postgres. Both are 0 where nothing came.
         findings: What was found lost or could not be sent on, in words.
         landed_by: `this run`, or the holder of the lease who landed it meanwhile.
     """
@@ -50,6 +53,7 @@ class LandingReport:
     seconds: float
     findings: tuple[str, ...] = ()
     landed_by: str = "this run"
+    loading: tuple[float, float] = (0.0, 0.0)
 
     @property
     def counts(self) -> Counts:
@@ -64,9 +68,11 @@ class LandingProgress:
     ranges: dict[PartitionId, Range] = field(default_factory=dict[PartitionId, Range])
     counts: dict[PartitionId, Counts] = field(default_factory=dict[PartitionId, Counts])
     batch_ids: list[int] = field(default_factory=list[int])
+    last_commit: float = 0.0
 
     def add(self, batches: Sequence[Batch]) -> None:
         """Take note of a committed group of batches."""
+        self.last_commit = time.perf_counter()
         for batch in batches:
             known = self.ranges.get(batch.partition)
             lo = known.lo if known else batch.offsets.lo

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import psycopg
 from confluent_kafka import KafkaException
@@ -23,6 +23,7 @@ from orchestration.ingest.landing import holder_name, prepare
 from orchestration.ingest.leases import SERVICE_LEASE, Lease, acquire, topic_lease
 from orchestration.ingest.offsets import LandingError, PartitionId, broker_bounds
 from orchestration.ingest.outbox import relay_outbox
+from orchestration.ingest.partition_share import PartitionShare
 from orchestration.ingest.pipeline import LandingPipeline, PipelineSettings
 from orchestration.ingest.producer import DeliveryError, MessageProducer
 from orchestration.ingest.services import LandingServices
@@ -34,6 +35,8 @@ COLLECT_EVERY_S = 60.0
 LEASE_PAUSE_S = 2.0
 FRESH = PipelineSettings(batch_messages=20_000, window_s=0.2)
 """Small windows: at 10,000 messages/s a row is visible 0.2 s after it was produced, about."""
+LOW_LATENCY = PipelineSettings(batch_messages=20_000, window_s=0.03)
+"""For alarms: 0.05 s, for five times as many commits."""
 
 PASSING = (psycopg.Error, KafkaException, LandingError, SchemaRegistryUnavailableError, OSError)
 
@@ -52,6 +55,7 @@ class LandingService:
         topics: Sequence[str],
         dagster_url: str | None = None,
         settings: PipelineSettings = FRESH,
+        is_shared: bool = False,
     ) -> None:
         """Set up; nothing is read before `run`.
 
@@ -61,9 +65,10 @@ class LandingService:
             topics: Topics to land.
             dagster_url: Web server that is told of materializations; None tells nobody.
             settings: Sizes and times.
+            is_shared: Share the partitions of each topic with other services that share them.
         """
         self._services, self._contracts, self._topics = services, contracts, list(topics)
-        self._settings = settings
+        self._settings, self._is_shared = settings, is_shared
         self._stop = threading.Event()
         self._reports = DagsterReports(dagster_url)
         self._pause_s = FIRST_PAUSE_S
@@ -108,13 +113,20 @@ class LandingService:
                 if lease is None:
                     return
                 leases.append(stack.enter_context(lease))
-            self._land(leases)
+            if not self._is_shared:
+                self._land(leases, None)
+                return
+            share = stack.enter_context(closing(PartitionShare(self._services.database_url)))
+            while not self._stop.is_set():
+                self._land(leases, share)
 
     def _acquire(self, name: str) -> Lease | None:
         """Wait for a lease; None when the service is stopped meanwhile."""
         said = False
         while not self._stop.is_set():
-            lease = acquire(self._services.database_url, name, holder_name("opsgraph land --follow"))
+            lease = acquire(
+                self._services.database_url, name, holder_name("opsgraph land --follow"), self._is_shared
+            )
             if lease is not None:
                 return lease
             if not said:
@@ -123,18 +135,27 @@ class LandingService:
             self._stop.wait(LEASE_PAUSE_S)
         return None
 
-    def _land(self, leases: list[Lease]) -> None:
+    def _land(self, leases: list[Lease], share: PartitionShare | None) -> None:
         admin = AdminClient({"bootstrap.servers": self._services.bootstrap_servers})
-        planned, findings = prepare(self._services, admin, self._topics, None, "service")
+        found = set(broker_bounds(admin, self._topics))
+        own = found if share is None else _settled(share, found)
+        watch = _Watch(admin, self._topics, found, leases, share, self._stop)
+        if not own:
+            while not watch.ending.wait(1.0):
+                watch.check()
+            return
+        planned, findings = prepare(
+            self._services, admin, self._topics, None, "service", lambda item: item in own
+        )
         for finding in findings:
             log.error("%s", finding)
         pipeline = LandingPipeline(
             self._services, self._contracts, planned.pending, is_bounded=False,
             settings=self._settings, run_id="service", on_commit=self._committed,
+            is_shared=share is not None,
         )  # fmt: skip
-        watch = _Watch(admin, self._topics, set(planned.pending), leases)
-        log.info("landing %d partitions of %s", len(planned.pending), ", ".join(self._topics))
-        pipeline.run(self._stop, watch.check)
+        log.info("landing %d of %d partitions of %s", len(own), len(found), ", ".join(self._topics))
+        pipeline.run(watch.ending, watch.check)
 
     def _committed(self, batches: list[Batch]) -> None:
         self._pause_s = FIRST_PAUSE_S
@@ -161,13 +182,25 @@ class _Watch:
     """Looks at the surroundings every few seconds while the pipeline runs."""
 
     def __init__(
-        self, admin: AdminClient, topics: list[str], partitions: set[PartitionId], leases: list[Lease]
+        self,
+        admin: AdminClient,
+        topics: list[str],
+        partitions: set[PartitionId],
+        leases: list[Lease],
+        share: PartitionShare | None,
+        stop: threading.Event,
     ) -> None:
         self._admin, self._topics, self._partitions, self._leases = admin, topics, partitions, leases
+        self._share, self._stop = share, stop
+        self.ending = threading.Event()
+        """Set when the pipeline is to end in an orderly way: the service stops, or shares change."""
         self._next_check = time.monotonic() + PLAN_CHECK_S
         self._next_collection = time.monotonic() + COLLECT_EVERY_S
 
     def check(self) -> None:
+        if self._stop.is_set():
+            self.ending.set()
+            return
         now = time.monotonic()
         if now >= self._next_collection:
             self._next_collection = now + COLLECT_EVERY_S
@@ -181,3 +214,21 @@ class _Watch:
         if found != self._partitions:
             changed = ", ".join(sorted(str(item) for item in found ^ self._partitions))
             raise PlanChangedError(f"partitions changed ({changed})")
+        if self._share is not None:
+            numbers = _numbers(found)
+            if any(self._share.is_unfair(topic, numbers[topic]) for topic in self._topics):
+                log.info("the number of landers has changed: sharing the partitions out anew")
+                self.ending.set()
+
+
+def _numbers(partitions: set[PartitionId]) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for item in partitions:
+        found.setdefault(item.topic, set()).add(item.partition)
+    return found
+
+
+def _settled(share: PartitionShare, partitions: set[PartitionId]) -> set[PartitionId]:
+    """The partitions that are this lander's for now."""
+    held = {topic: share.settle(topic, numbers) for topic, numbers in _numbers(partitions).items()}
+    return {item for item in partitions if item.partition in held[item.topic]}

@@ -66,20 +66,22 @@ class Lease:
                 return
 
 
-def acquire(database_url: str, name: str, holder: str) -> Lease | None:
+def acquire(database_url: str, name: str, holder: str, is_shared: bool = False) -> Lease | None:
     """Take a lease if nobody holds it.
 
     Args:
         database_url: `postgresql://…`; the lease takes a connection of its own.
         name: Lease.
         holder: Who asks, for people: host, process, purpose.
+        is_shared: Whether others may hold it too if they also share it.
 
     Returns:
-        The lease; None while another session holds it.
+        The lease; None while another session holds it and does not share it.
     """
+    take = "pg_try_advisory_lock_shared" if is_shared else "pg_try_advisory_lock"
     connection = psycopg.connect(database_url, autocommit=True)
     try:
-        row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (name,)).fetchone()
+        row = connection.execute(f"select {take}(hashtextextended(%s, 0))", (name,)).fetchone()
         if row is None or not row[0]:
             connection.close()
             return None

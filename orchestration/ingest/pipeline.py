@@ -8,7 +8,7 @@ and `landing_service` do.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -67,6 +67,7 @@ class LandingPipeline:
         settings: PipelineSettings,
         run_id: str | None,
         on_commit: Callable[[list[Batch]], None],
+        is_shared: bool = False,
     ) -> None:
         """Set up the stages; nothing is read before `run`.
 
@@ -78,10 +79,11 @@ class LandingPipeline:
             settings: Sizes and times.
             run_id: Written into the ledger.
             on_commit: Told of each committed group of batches, one group at a time.
+            is_shared: Whether other landers work on the topics' other partitions.
         """
         self._services, self._contracts, self._ranges = services, contracts, ranges
         self._is_bounded, self._settings, self._run_id = is_bounded, settings, run_id
-        self._on_commit = on_commit
+        self._on_commit, self._is_shared = on_commit, is_shared
         self._failed = threading.Event()
         self._failure: BaseException | None = None
         self._chunks: Pipe[list[Chunk]] = Pipe(settings.queue_length, self._failed)
@@ -196,7 +198,9 @@ class LandingPipeline:
         """Follow Postgres. A lake that fails holds nothing up: it catches up from Postgres later."""
         topics = sorted({partition.topic for partition in self._ranges})
         contracts = {topic: self._contracts[topic] for topic in topics}
-        lake = _LakeTables(self._services, contracts, self._settings.lake_flush)
+        own = {t: {p.partition for p in self._ranges if p.topic == t} for t in topics}
+        partitions = own if self._is_shared else dict.fromkeys(topics)
+        lake = _LakeTables(self._services, contracts, self._settings.lake_flush, partitions)
         while (group := self._committed.get(POLL_S)) is not None:
             lake.take([] if isinstance(group, Nothing) else group)
         lake.finish()
@@ -207,9 +211,14 @@ class _LakeTables:
     """The lake writers of a pipeline's topics, each with its own state of health."""
 
     def __init__(
-        self, services: LandingServices, contracts: Mapping[str, TopicContract], flush: FlushSettings
+        self,
+        services: LandingServices,
+        contracts: Mapping[str, TopicContract],
+        flush: FlushSettings,
+        partitions: Mapping[str, Collection[int] | None],
     ) -> None:
         self._services, self._contracts, self._flush = services, contracts, flush
+        self._partitions = partitions
         self._lake: Lake | None = None
         self._writers: dict[str, LakeWriter] = {}
         self._retry_at: dict[str, float] = dict.fromkeys(contracts, 0.0)
@@ -253,7 +262,10 @@ class _LakeTables:
 
     def _open(self, topic: str) -> None:
         self._lake = self._lake or Lake(self._services.lake_url, self._services.catalog_uri)
-        writer = LakeWriter(self._lake, self._contracts[topic], self._services.database_url, self._flush)
+        writer = LakeWriter(
+            self._lake, self._contracts[topic], self._services.database_url, self._flush,
+            self._partitions[topic],
+        )  # fmt: skip
         self.rows += writer.catch_up()
         self._writers[topic] = writer
         self.failure = None

@@ -85,6 +85,8 @@ def land_in_one_process(services: LandingServices, topic: str, count: int, round
 
 
 def _land_partitions(services: LandingServices, own: set[int], ready: Any, results: Any) -> None:
+    import pyiceberg.catalog.sql  # noqa: F401 - takes seconds, once per process
+
     ready.wait()
     results.put(land_topic(SENSORS, services, run_id="bench", partitions=own))
 
