@@ -21,11 +21,14 @@ COMMAND_MODULES = (
     "orchestration.commands.models",
     "orchestration.commands.promotions",
     "orchestration.commands.knowledge",
+    "orchestration.commands.logs",
     "orchestration.commands.copilot",
     "orchestration.commands.retrieval",
     "orchestration.commands.signals",
     "orchestration.commands.incidents",
     "orchestration.commands.alerts",
+    "orchestration.commands.drift",
+    "orchestration.commands.calendar",
     "orchestration.commands.demo",
 )
 

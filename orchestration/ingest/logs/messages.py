@@ -130,7 +130,9 @@ def _row(payload: bytes | None) -> dict[str, Any]:
     for name, kind in SCHEMA.items():
         value: Any = found.get(name)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         if kind == pl.Float64:
-            row[name] = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+            row[name] = (
+                float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+            )
         elif kind == pl.Boolean:
             row[name] = value if isinstance(value, bool) else None
         else:

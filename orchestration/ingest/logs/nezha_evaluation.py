@@ -106,9 +106,7 @@ def _looks(detector: LogDetector, window: WindowLines) -> Iterable[Verdict]:
         until = window.starts_at + after
         part = window.lines.filter(pl.col("event_at") < until)
         if part.height:
-            yield detector.look(
-                WindowLines(window.starts_at, window.ends_at, part, window.metrics), until
-            )
+            yield detector.look(WindowLines(window.starts_at, window.ends_at, part, window.metrics), until)
 
 
 def evaluate_nezha(day: NezhaDay, warm: NezhaDay | None = None) -> NezhaResult:

@@ -138,9 +138,7 @@ def judge_sessions(model: SessionModel, test: Sequence[Session]) -> SessionResul
     recall = hits / anomalous if anomalous else 0.0
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     missed = Counter(
-        _in_words(s.events)
-        for alarm, s in zip(alarms, test, strict=True)
-        if s.is_anomalous and not alarm
+        _in_words(s.events) for alarm, s in zip(alarms, test, strict=True) if s.is_anomalous and not alarm
     )
     return SessionResult(recall, precision, f1, tuple(missed.most_common()))
 

@@ -10,9 +10,7 @@ MAX_ERROR_RATE = 0.1
 ERROR_LEVELS = ("ERROR", "CRITICAL")
 
 
-def is_spike(
-    lines: int, errors: int, anomalies: int = 0, *, trust_ground_truth: bool = False
-) -> bool:
+def is_spike(lines: int, errors: int, anomalies: int = 0, *, trust_ground_truth: bool = False) -> bool:
     """Whether a window is a spike: `error_count >= 5` or `error_rate > 0.1`.
 
     Args:
@@ -40,9 +38,7 @@ def mission_rule(lines: pl.DataFrame) -> tuple[tuple[str, float], ...]:
     Returns:
         (source, errors), most errors first; where only the whole is a spike, the sources with errors.
     """
-    by_source = lines.group_by("source").agg(
-        lines=pl.len(), errors=pl.col("level").is_in(ERROR_LEVELS).sum()
-    )
+    by_source = lines.group_by("source").agg(lines=pl.len(), errors=pl.col("level").is_in(ERROR_LEVELS).sum())
     rows = sorted(by_source.iter_rows(), key=lambda row: (-row[2], row[0]))
     spikes = tuple((str(source), float(errors)) for source, n, errors in rows if is_spike(n, errors))
     if spikes:

@@ -119,7 +119,9 @@ class StatementJudge:
     def _statements(self, counts: pl.DataFrame, lines: pl.DataFrame) -> list[Evidence]:
         known = counts.join(self.history, on=["source", "statement"], how="left").fill_null(0.0)
         windows = np.array([self.volumes[name].windows for name in known["source"]])
-        usual_lines = np.array([self.volumes[name].total / self.volumes[name].windows for name in known["source"]])
+        usual_lines = np.array(
+            [self.volumes[name].total / self.volumes[name].windows for name in known["source"]]
+        )
         now = known.select(pl.col("lines").sum().over("source"))["lines"].to_numpy()
         past, squares = known["past"].to_numpy(), known["squares"].to_numpy()
         # A statement never seen in W windows is expected half a time in W more.
@@ -220,7 +222,9 @@ class StatementJudge:
 
     def _silence(self, sources: pl.DataFrame, warm: set[str], now: datetime) -> list[Evidence]:
         lines = dict(sources.select("source", "lines").iter_rows())
-        names = [n for n in warm if self.volumes[n].total / self.volumes[n].windows >= LEAST_LINES_FOR_SILENCE]
+        names = [
+            n for n in warm if self.volumes[n].total / self.volumes[n].windows >= LEAST_LINES_FOR_SILENCE
+        ]
         if not names:
             return []
         means, shapes = np.array([self._expected(self.volumes[n], now) for n in names]).T
@@ -272,7 +276,12 @@ def count_lines(lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Lines by source and statement, and by source with errors and response times."""
     if lines.is_empty():
         return pl.DataFrame(schema=_COUNTS), pl.DataFrame(
-            schema={"source": pl.String, "lines": pl.Float64, "errors": pl.Float64, "times": pl.List(pl.Float64)}
+            schema={
+                "source": pl.String,
+                "lines": pl.Float64,
+                "errors": pl.Float64,
+                "times": pl.List(pl.Float64),
+            }
         )
     counts = lines.group_by("source", "statement").agg(
         level=pl.col("level").last(), lines=pl.len().cast(pl.Float64)

@@ -46,7 +46,7 @@ class TemplateMiner:
         """Start with templates that were mined before, in the order of their ids."""
         from drain3.drain import Drain
 
-        self._drain = Drain(depth=DEPTH, sim_th=SIMILARITY, max_children=100, param_str="<*>")
+        self._drain = Drain(depth=DEPTH, sim_th=SIMILARITY, max_children=100)
         self._ids: dict[str, str] = {}
         self._numbers: dict[int, str] = {}
         for template in known:
@@ -99,7 +99,7 @@ class TemplateMiner:
 
     def _mine(self, text: str) -> str:
         if len(self._numbers) >= MOST_TEMPLATES:
-            cluster = self._drain.match(text)
+            cluster = self._drain.tree_search(self._drain.root_node, text.split())
             if cluster is None:
                 self._overflowed += 1
                 return OVERFLOW

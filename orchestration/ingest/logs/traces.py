@@ -155,7 +155,9 @@ def _of_divergence(item: Divergence, lines: pl.DataFrame) -> Evidence:
         pl.col("statement") == statement_of(item.appeared)
     )
     samples: list[str] = (
-        lines.filter(place)["message"].head(2).to_list() if item.appeared not in (END, LEAVE) and item.score > 3 else []
+        lines.filter(place)["message"].head(2).to_list()
+        if item.appeared not in (END, LEAVE) and item.score > 3
+        else []
     )
     numbers: dict[str, Any] = {
         "traces_now": [went, passed],

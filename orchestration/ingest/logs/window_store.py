@@ -203,7 +203,9 @@ def close_window(connection: Connection, tenant_id: str, verdict: Verdict) -> No
     )  # fmt: skip
 
 
-def refuse(connection: Connection, partition: PartitionId, first: int, refused: Sequence[RefusedLine]) -> None:
+def refuse(
+    connection: Connection, partition: PartitionId, first: int, refused: Sequence[RefusedLine]
+) -> None:
     """Keep refused messages with their reason; `first` is the offset of the batch's first message."""
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -245,9 +247,7 @@ def save_memory(connection: Connection, tenant_id: str, memory: Memory, judged_u
     )
 
 
-def save_templates(
-    connection: Connection, tenant_id: str, miner: TemplateMiner, lines: pl.DataFrame
-) -> None:
+def save_templates(connection: Connection, tenant_id: str, miner: TemplateMiner, lines: pl.DataFrame) -> None:
     """Store the templates that these lines met, with counts and one line's parameters."""
     texts: Mapping[str, str] = {item.template_id: item.text for item in miner.templates}
     met = (
