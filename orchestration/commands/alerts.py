@@ -29,6 +29,7 @@ def register(_: typer.Typer) -> None:
     channels_app.command("test")(test_channel)
     incidents_app.add_typer(channels_app, name="channels")
     evaluations.command("incidents")(eval_incidents)
+    evaluations.command("remediation")(eval_remediation)
 
 
 def list_channels(as_json: AsJson = False) -> None:
@@ -135,6 +136,34 @@ def eval_incidents(
         typer.echo(json.dumps(asdict(quality), indent=2))
         return
     _print(f"Grouping, seed {chosen}", asdict(quality))
+
+
+def eval_remediation(
+    seed: Annotated[int | None, typer.Option(help="Draws the incidents; a new one by default.")] = None,
+    per_type: Annotated[int, typer.Option(min=1, help="Incidents of each of the six types.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Judge remediation: is the right runbook first for the generator's six kinds of trouble?
+
+    Example: `opsgraph eval remediation --seed 7 --json`
+    """
+    import tempfile
+    from pathlib import Path
+
+    from orchestration.remediation_evaluation import evaluate_remediation, index_corpus
+    from rag_assets.documents import CORPUS_DIR
+    from rag_assets.embedding import MiniLmEmbedder
+
+    chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+    embedder = MiniLmEmbedder(Environment().state_dir / "models")
+    with tempfile.TemporaryDirectory(prefix="opsgraph-remediation-") as work:
+        retriever = index_corpus(CORPUS_DIR, embedder, Path(work))
+        quality = evaluate_remediation(retriever, chosen, per_type)
+        retriever.close()
+    if as_json:
+        typer.echo(json.dumps(asdict(quality), indent=2))
+        return
+    _print(f"Remediation, seed {chosen}", asdict(quality))
 
 
 def _print(title: str, values: dict[str, Any]) -> None:

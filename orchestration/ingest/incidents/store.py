@@ -71,6 +71,7 @@ def plant_clock(connection: Connection, tenant_id: str) -> datetime | None:
         """
         select greatest(
             (select max(plant_now_at) from ops.plant_clock where tenant_id = %(tenant)s),
+            (select max(judged_until) from logs.detector_state where tenant_id = %(tenant)s),
             (select max(known_at) from ops.signals where tenant_id = %(tenant)s
                 and kind not in ('landing', 'dead_letters', 'liveness'))
         )
