@@ -85,6 +85,39 @@ class SeasonalNaive:
 
 
 @dataclass(frozen=True)
+class SeasonalMean:
+    """Mean of the last periods at the same place in them: for short series whose periods differ by chance.
+
+    Attributes:
+        period: Steps.
+        cycles: Periods that are averaged.
+    """
+
+    period: int
+    cycles: int = 4
+
+    @property
+    def name(self) -> str:
+        """Name with the period in steps."""
+        return f"seasonal_mean_{self.period}"
+
+    @property
+    def context(self) -> int:
+        """All averaged periods."""
+        return self.period * self.cycles
+
+    def fit(self, values: Values, horizon: int) -> "SeasonalMean":
+        """Nothing to learn."""
+        return self
+
+    def forecast(self, values: Values, origins: Origins, horizon: int) -> Values:
+        """See `Fitted.forecast`."""
+        last = windows(values, self.context, origins)
+        usual = last.reshape(len(origins), self.cycles, self.period).mean(axis=1)
+        return usual[:, np.arange(horizon) % self.period]
+
+
+@dataclass(frozen=True)
 class Ridge:
     """Linear regression of every step ahead on the last values, all relative to a base line.
 
@@ -177,6 +210,8 @@ def candidates_for(training: int, day: int, week: int) -> Sequence[Candidate]:
     """
     found: list[Candidate] = [SeasonalNaive(1)]
     found += [SeasonalNaive(period) for period in dict.fromkeys((day, week)) if training >= 2 * period]
+    if training >= 5 * week:
+        found.append(SeasonalMean(week))
     # Twelve rows per weight keep the fit from following noise in short histories.
     lags = dict.fromkeys((day, 2 * day, week, 2 * week))
     found += [Ridge(count) for count in lags if training >= 12 * count and count <= MOST_LAGS]

@@ -121,9 +121,9 @@ def select(
         mae_by_candidate=scores,
         half_width=half_widths(np.concatenate([chosen_errors, judged_errors]), nominal),
         judgement=judgement,
-        judged=pl.DataFrame(
-            {"step": judging, "loss": np.nanmean(np.abs(judged_errors), axis=1) / usual}
-        ).filter(pl.col("loss").is_finite()),
+        judged=pl.DataFrame({"step": judging, "loss": _mean_by_origin(np.abs(judged_errors)) / usual}).filter(
+            pl.col("loss").is_finite()
+        ),
     )
 
 
@@ -151,6 +151,13 @@ def errors(series: Series, origins: Origins, ahead: Values) -> Values:
     """Observed minus forecast: shape (origins, horizon), NaN where nothing was observed."""
     index = origins[:, None] + np.arange(ahead.shape[1])
     return np.where(series.is_observed[index], series.values[index] - ahead, np.nan)
+
+
+def _mean_by_origin(losses: Values) -> Values:
+    """Mean over the observed steps of each origin; NaN where a gap covers the whole horizon."""
+    seen = np.isfinite(losses).sum(axis=1)
+    total = np.where(np.isfinite(losses), losses, 0.0).sum(axis=1)
+    return np.divide(total, seen, out=np.full(len(losses), np.nan), where=seen > 0)
 
 
 def _judge(

@@ -28,8 +28,9 @@ LEAST_LOTS = 400
 PAST_SHARE = 0.75
 # Shallow trees: the class follows from sums of strains, and a tree per strain is enough.
 PARAMETERS = ClassifierParameters(
-    trees=300, max_depth=3, learning_rate=0.15, colsample_bytree=0.6, min_child_weight=3.0
+    trees=200, max_depth=3, learning_rate=0.2, colsample_bytree=0.6, min_child_weight=3.0
 )
+DATA_ENDS_AT = "data_ends_at"
 _FILES = ("booster.json", "settings.json")
 
 
@@ -111,7 +112,7 @@ def _candidate(key: VersionKey, lots: Inspections, tags: Mapping[str, str]) -> S
         losses=losses,
         card=_card(key.tenant_id, scores, held),
         bars=held,
-        tags=tags,
+        tags={**tags, DATA_ENDS_AT: str(lots.keys["event_at"].max())},
     )
 
 

@@ -9,7 +9,7 @@ import psycopg
 
 from ml.datasets.warehouse import plant_now
 from ml.quality.inspections import CLASSES, Inspections, read_inspections
-from ml.quality.model_version import MODEL_NAME, load_quality
+from ml.quality.model_version import DATA_ENDS_AT, MODEL_NAME, load_quality
 from ml.registry.client import ModelRegistry
 
 LOOK_BACK = timedelta(days=14)
@@ -37,7 +37,8 @@ class QualityOutcome:
         as_of: Plant clock; None where nothing landed.
         model_version: What predicts; empty without a champion.
         lots: Lots of the last two weeks.
-        agreed: Those whose predicted class is the inspected one.
+        unseen: Those that were inspected after the version's training data ended.
+        agreed: Of the unseen, those whose predicted class is the inspected one.
         note: Why there are none.
     """
 
@@ -45,6 +46,7 @@ class QualityOutcome:
     as_of: datetime | None
     model_version: str
     lots: int
+    unseen: int
     agreed: int
     note: str
 
@@ -55,17 +57,17 @@ def predict_quality(
     """Predict every lot of the last two weeks; a lot keeps its row while the same version predicts."""
     clock = as_of or plant_now(database_url, tenant_id)
     if clock is None:
-        return QualityOutcome(tenant_id, None, "", 0, 0, "nothing landed yet")
+        return QualityOutcome(tenant_id, None, "", 0, 0, 0, "nothing landed yet")
     champion = registry.by_alias(MODEL_NAME, "champion", tenant_id)
     if champion is None:
         note = f"no champion of {MODEL_NAME} yet: materialize model/quality, then model/signal_promotions"
-        return QualityOutcome(tenant_id, clock, "", 0, 0, note)
+        return QualityOutcome(tenant_id, clock, "", 0, 0, 0, note)
     lots = read_inspections(database_url, tenant_id, as_of)
     model = load_quality(registry, champion)
     values = _in_order_of(model.features, lots)
     recent = np.flatnonzero((lots.keys["event_at"] > clock - LOOK_BACK).to_numpy())
     if not len(recent):
-        return QualityOutcome(tenant_id, clock, champion.version, 0, 0, "no lot in the last two weeks")
+        return QualityOutcome(tenant_id, clock, champion.version, 0, 0, 0, "no lot in the last two weeks")
     probability = model.probability(values[recent])
     predicted = probability.argmax(axis=1)
     rows = [
@@ -86,8 +88,10 @@ def predict_quality(
     ]
     with psycopg.connect(database_url) as connection, connection.cursor() as cursor:
         cursor.executemany(_UPSERT, rows)
-    agreed = int((predicted == lots.labels[recent]).sum())
-    return QualityOutcome(tenant_id, clock, champion.version, len(rows), agreed, "")
+    ends_at = datetime.fromisoformat(champion.tags[DATA_ENDS_AT])
+    is_unseen = (lots.keys["event_at"][recent] > ends_at).to_numpy()
+    agreed = int((predicted == lots.labels[recent])[is_unseen].sum())
+    return QualityOutcome(tenant_id, clock, champion.version, len(rows), int(is_unseen.sum()), agreed, "")
 
 
 def _in_order_of(features: tuple[str, ...], lots: Inspections) -> np.ndarray:

@@ -118,12 +118,13 @@ def forecast_result(outcomes: Sequence["ForecastOutcome"]) -> dg.MaterializeResu
 
 
 def quality_result(outcomes: Sequence["QualityOutcome"]) -> dg.MaterializeResult:
-    """Predicted lots, and how many got the class that the inspection gave."""
+    """Predicted lots; of those that training had not seen, how many got the inspection's class."""
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(outcome.lots for outcome in outcomes),
-            "agreed": sum(outcome.agreed for outcome in outcomes),
-            **_notes(outcomes, lambda found: f"{found.lots} lots, {found.agreed} agreed"),
+            "unseen lots": sum(outcome.unseen for outcome in outcomes),
+            "agreed of unseen": sum(outcome.agreed for outcome in outcomes),
+            **_notes(outcomes, lambda found: f"{found.lots} lots"),
         }
     )
 
