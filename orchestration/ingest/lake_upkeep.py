@@ -124,9 +124,11 @@ def _compact(table: "Table", contract: TopicContract, day: date) -> None:
     try:
         for rows in _sorted_runs(table.scan(row_filter=of_day).to_arrow_batch_reader(), contract):
             path = files.new_path(day, PREFIX)
-            with pq.ParquetWriter(
-                files.open(path), rows.schema, compression="zstd", compression_level=1
-            ) as writer:
+            # Closed before it is published: an object store shows an object only when its stream has ended.
+            with (
+                files.open(path) as sink,
+                pq.ParquetWriter(sink, rows.schema, compression="zstd", compression_level=1) as writer,
+            ):
                 writer.write_table(rows)
             paths.append(files.publish(path))
         properties = position_of(table).properties()
