@@ -120,7 +120,12 @@ def _select(connection: psycopg.Connection[Any], selection: Selection, lock: boo
     seal = DeadLetterSeal(connection)
     found = [DeadLetterRow(*row) for row in rows]
     return [
-        replace(item, payload=seal.open(item.payload, dead_letter_place(item.partition, item.kafka_offset)))
+        replace(
+            item,
+            payload=seal.open(
+                item.payload, dead_letter_place(item.partition, item.kafka_offset), item.message_key
+            ),
+        )
         for item in found
     ]
 

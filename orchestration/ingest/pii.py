@@ -9,6 +9,7 @@ unreadable for good. Add here what concerns these keys. Avoid access control: wh
 import hmac
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -120,22 +121,23 @@ class PiiVault:
 
 
 class DeadLetterSeal:
-    """Encrypts the kept bytes of refused messages of topics with personal fields.
+    """Encrypts the kept bytes of refused messages of topics with personal fields, under a key per tenant.
 
-    Their subject can't be read, so one key serves them all: deleting it makes every sealed dead letter
-    unreadable.
+    Their subject can't be read, so one key serves a tenant's letters: deleting it makes them all
+    unreadable. The tenant is the first part of the message's key; letters without one share a key.
     """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        """Use a connection for the key, which is read on first use."""
+        """Use a connection for the keys, which are read on first use."""
         self._connection = connection
-        self._key: bytes | None = None
+        self._keys: dict[str, bytes] = {}
 
-    def seal(self, payload: bytes, place: str) -> bytes:
+    def seal(self, payload: bytes, place: str, message_key: bytes | None) -> bytes:
         """Encrypt a payload; `place` (topic id, partition, offset) must be the same to open it."""
-        return SEALED + encrypt(self._sealing_key(), payload, place.encode())
+        key = self._sealing_key(tenant_of(message_key))
+        return SEALED + encrypt(key, payload, place.encode())
 
-    def open(self, kept: bytes | None, place: str) -> bytes | None:
+    def open(self, kept: bytes | None, place: str, message_key: bytes | None) -> bytes | None:
         """The payload as it was read from Kafka, whether it was sealed or not.
 
         Sealed bytes whose key was deleted come back as they are: they are no message of any format, so a
@@ -143,14 +145,28 @@ class DeadLetterSeal:
         """
         if kept is None or not kept.startswith(SEALED):
             return kept
-        try:
-            return decrypt(self._sealing_key(), kept[len(SEALED) :], place.encode())
-        except InvalidTag:
-            return kept
+        for tenant in dict.fromkeys([tenant_of(message_key), ALL_TENANTS]):  # the second sealed all once
+            with suppress(InvalidTag):
+                return decrypt(self._sealing_key(tenant), kept[len(SEALED) :], place.encode())
+        return kept
 
-    def _sealing_key(self) -> bytes:
-        self._key = self._key or _subject_key(self._connection, ALL_TENANTS, DEAD_LETTERS_KEY)
-        return self._key
+    def _sealing_key(self, tenant: str) -> bytes:
+        if tenant not in self._keys:
+            self._keys[tenant] = _subject_key(self._connection, tenant, DEAD_LETTERS_KEY)
+        return self._keys[tenant]
+
+
+def tenant_of(message_key: bytes | None) -> str:
+    """Tenant that a message's key `tenant/…` names; `ALL_TENANTS` where it names none.
+
+    >>> tenant_of(b"demo-plant/CNC-A-101"), tenant_of(None)
+    ('demo-plant', '*')
+    """
+    tenant, slash, _ = (message_key or b"").partition(b"/")
+    try:
+        return tenant.decode() if slash and tenant and b"\x00" not in tenant else ALL_TENANTS
+    except UnicodeDecodeError:
+        return ALL_TENANTS
 
 
 def has_personal_fields(contract: TopicContract) -> bool:

@@ -131,16 +131,19 @@ def write_dead_letters(connection: psycopg.Connection[Any], batch: Batch) -> Non
         cursor.executemany(
             "insert into ops.outbox (topic, message_key, payload, headers) values (%s, %s, %s, %s)",
             [
-                (dead_letter_topic(place.topic), item.key, item.payload, _outbox_headers(batch, item))
+                (
+                    dead_letter_topic(place.topic), item.key, _kept(item, place, seal),
+                    _outbox_headers(batch, item),
+                )
                 for item in batch.dead_letters
             ],
-        )
+        )  # fmt: skip
 
 
 def _kept(item: DeadLetter, place: PartitionId, seal: DeadLetterSeal | None) -> bytes | None:
     if seal is None or item.payload is None:
         return item.payload
-    return seal.seal(item.payload, dead_letter_place(place, item.offset))
+    return seal.seal(item.payload, dead_letter_place(place, item.offset), item.key)
 
 
 def dead_letter_place(partition: PartitionId, offset: int) -> str:

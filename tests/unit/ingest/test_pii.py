@@ -27,15 +27,19 @@ def test_an_original_opens_with_its_key_in_its_place_only() -> None:
 def test_a_sealed_dead_letter_opens_in_its_place_and_never_after_its_key_is_gone() -> None:
     """Forbids one letter without its key that makes all others unreadable, or that passes for a tombstone."""
     seal, later = _seal(bytes(32)), _seal(bytes(31) + b"\x01")
-    kept = seal.seal(b"T-17", "topic/0/7")
+    own, other = b"plant-a/M-1", b"plant-b/M-1"
+    kept = seal.seal(b"T-17", "topic/0/7", own)
     assert b"T-17" not in kept
-    assert seal.open(kept, "topic/0/7") == b"T-17"
-    assert seal.open(kept, "topic/0/8") == kept
-    assert later.open(kept, "topic/0/7") == kept
-    assert (seal.open(None, "topic/0/7"), seal.open(b"plain", "topic/0/7")) == (None, b"plain")
+    assert seal.open(kept, "topic/0/7", own) == b"T-17"
+    assert seal.open(kept, "topic/0/8", own) == kept
+    assert seal.open(kept, "topic/0/7", other) == kept
+    assert later.open(kept, "topic/0/7", own) == kept
+    assert (seal.open(None, "topic/0/7", own), seal.open(b"plain", "topic/0/7", None)) == (None, b"plain")
+    sealed_before_tenants_had_keys = seal.seal(b"T-17", "topic/0/7", None)
+    assert seal.open(sealed_before_tenants_had_keys, "topic/0/7", own) == b"T-17"
 
 
 def _seal(key: bytes) -> DeadLetterSeal:
     seal = DeadLetterSeal(None)  # type: ignore[arg-type]
-    seal._key = key
+    seal._keys = {"plant-a": key, "plant-b": bytes(30) + b"xx", "*": bytes(30) + b"yy"}
     return seal
