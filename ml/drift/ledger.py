@@ -187,11 +187,13 @@ def verdicts(
         ).fetchall()
 
 
-def retraining_requests(connection: psycopg.Connection) -> list[LedgerRow]:
-    """CONCEPT verdicts, oldest first: each asks once for a challenger, under its evidence's digest."""
+def retraining_requests(connection: psycopg.Connection, after: int = 0) -> list[LedgerRow]:
+    """CONCEPT verdicts after a row, oldest first: each asks once for a challenger, under its digest."""
     with connection.cursor(row_factory=class_row(LedgerRow)) as cursor:
         return cursor.execute(
-            sql.SQL("select {} from ml.drift_verdicts where verdict = 'CONCEPT' order by verdict_id").format(
-                _COLUMNS
-            )
+            sql.SQL(
+                "select {} from ml.drift_verdicts where verdict = 'CONCEPT' and verdict_id > %s"
+                " order by verdict_id"
+            ).format(_COLUMNS),
+            (after,),
         ).fetchall()

@@ -17,6 +17,7 @@ import psycopg
 
 from ml.datasets.labels import in_incidents
 from ml.datasets.warehouse import plant_now, read_history
+from ml.drift.grading import grade_matured
 from ml.drift.label_evidence import ScoredLabels
 from ml.drift.ledger import LedgerRow, Subject, record, release
 from ml.drift.univariate import FeatureDrift, check_feature, hold_down_false_discoveries
@@ -213,6 +214,7 @@ def monitor_tenant(
         for model_name, scored in scores(connection, tenant_id, found.window_to).items():
             model = judge_model(tenant_id, model_name, found, scored, broken)
             judged += [model] if model else []
+        grade_matured(connection, tenant_id, found.window_to)
         store_grades(connection, tenant_id, grades)
         rows = [record(connection, subject, judgement, run_id) for subject, judgement in judged]
         released = 0
@@ -234,9 +236,12 @@ def monitor_tenant(
 
 
 def scores(connection: psycopg.Connection, tenant_id: str, as_of: datetime) -> dict[str, pl.DataFrame]:
-    """Stored predictions by model with their outcomes as known at an instant."""
+    """Predictions of each model's latest version with their outcomes as known at an instant.
+
+    Rows of an earlier version say nothing about the one that serves.
+    """
     rows = connection.execute(
-        "select prediction.model_name, prediction.equipment_id, prediction.as_of,"
+        "select prediction.model_name, prediction.model_version, prediction.equipment_id, prediction.as_of,"
         " prediction.failure_probability, exists (select 1 from marts.fact_equipment_events as event"
         "  where event.tenant_id = prediction.tenant_id and event.equipment_id = prediction.equipment_id"
         "  and event.event_type = 'failure' and event.known_at <= %(as_of)s"
@@ -252,10 +257,12 @@ def scores(connection: psycopg.Connection, tenant_id: str, as_of: datetime) -> d
             "since": as_of - timedelta(days=REFERENCE_DAYS + WINDOW_DAYS),
         },
     ).fetchall()
-    names = ["model_name", "equipment_id", "as_of", "probability", "is_failure", "is_mature"]
+    names = ["model_name", "model_version", "equipment_id", "as_of", "probability", "is_failure", "is_mature"]
     if not rows:
         return {}
-    frame = pl.DataFrame(rows, schema=names, orient="row")
+    frame = pl.DataFrame(rows, schema=names, orient="row").sort("as_of")
+    latest = pl.col("model_version") == pl.col("model_version").last().over("model_name")
+    frame = frame.filter(latest)
     return {str(key[0]): part for key, part in frame.group_by("model_name", maintain_order=True)}
 
 

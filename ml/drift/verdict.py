@@ -28,8 +28,8 @@ from ml.validation.sensor_faults import Problem, Sign, own_signs
 # In reference deviations: a single sensor that far from its own level, with the others at theirs.
 ISOLATED_SIZE, ISOLATED_Z, QUIET_SIZE, QUIET_SHARE = 3.0, 4.0, 1.5, 0.3
 # Several sensors at once need less each; one of them must be beyond doubt.
-MODE_Z, JOINT_Z, MODE_SIZE = 3.4, 2.6, 0.45
-SHIFT_Z, SHIFT_SIZE = 3.7, 0.4
+MODE_Z, JOINT_Z, MODE_SIZE = 3.4, 2.6, 0.5
+SHIFT_Z, SHIFT_SIZE = 3.7, 0.6
 SCORE_Z, SCORE_SIZE = 4.0, 0.15
 RAMP_GAIN = 1.15
 SUSPECTED = 0.85
@@ -178,7 +178,7 @@ def _mode(found: _Evidence) -> Judgement | None:
 
 def _concept(found: _Evidence) -> Judgement | None:
     labels = found.labels
-    if labels is None or labels.strength < CONCEPT_Z or _suspects(found):
+    if labels is None or not _contradicts(labels) or _suspects(found):
         return None
     more = "more" if labels.level_z > 0 else "fewer"
     words = (
@@ -189,10 +189,15 @@ def _concept(found: _Evidence) -> Judgement | None:
     return _said(found, Verdict.CONCEPT, (), f"{words}, and no sensor explains it")
 
 
+def _contradicts(labels: LabelEvidence) -> bool:
+    # The score test's tail is too light with a handful of outcomes: they must say it louder.
+    return labels.strength >= (CONCEPT_Z if labels.is_enough else CONCEPT_Z + 0.8)
+
+
 def _suspected_sensor(found: _Evidence) -> Judgement | None:
     """Wrong predictions with a sensor under suspicion are the sensor's until it is cleared."""
     suspects = _suspects(found)
-    if not suspects or found.labels is None or found.labels.strength < CONCEPT_Z:
+    if not suspects or found.labels is None or not _contradicts(found.labels):
         return None
     words = f"{', '.join(map(_name, suspects))} looks wrong and so do the predictions"
     return _said(found, Verdict.SENSOR_FAULT, tuple(name for name in suspects if name), words)

@@ -1,0 +1,252 @@
+"""A simulated year of one model under four retraining policies: what each costs, what each gains.
+
+Concepts change, sensors break, products change; outcomes mature two days later. All policies use the
+same trainer. Avoid verdict rules here: the year asks `judge` as the monitor does.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from scipy.signal import lfilter
+
+from ml.drift.inline import DRIFT_Z
+from ml.drift.label_evidence import ScoredLabels
+from ml.drift.verdict import Verdict, judge
+from ml.validation.readings import Readings
+
+REFERENCE, WINDOW, CHECK_EVERY, MATURITY = 45, 10, 7, 2
+FIRST_DAY, DAYS = 60, 60 + 365
+ROWS_PER_DAY, SENSORS = 40, 4
+_TRAINING_DAYS = 60
+_RIDGE = 3.0
+_FOUND_WITHIN = 35
+_HELD_OUT = 3
+
+
+class Policy(StrEnum):
+    """When to retrain."""
+
+    VERDICT = "verdict"
+    ALWAYS = "retrain_always"
+    ON_Z = "retrain_on_z"
+    NEVER = "never"
+
+
+@dataclass(frozen=True)
+class PolicyYear:
+    """What one policy did in one year.
+
+    Attributes:
+        policy: Which.
+        log_loss: Mean over all rows of the year, what was served at that time.
+        retrains: Trainings.
+        useful: Trainings after a real change of concept that had not been answered yet.
+        changes: Real changes of concept.
+        answered: Changes with a training within five weeks.
+    """
+
+    policy: Policy
+    log_loss: float
+    retrains: int
+    useful: int
+    changes: int
+    answered: int
+
+    @property
+    def precision(self) -> float:
+        """Share of trainings that were useful; 1 without trainings."""
+        return self.useful / self.retrains if self.retrains else 1.0
+
+    @property
+    def recall(self) -> float:
+        """Share of changes that were answered."""
+        return self.answered / self.changes if self.changes else 1.0
+
+
+@dataclass
+class _Year:
+    """The truth and what was reported."""
+
+    reported: np.ndarray  # hours × sensors
+    rows: np.ndarray  # days × rows × features, as reported: sensors then one more
+    outcome: np.ndarray  # days × rows
+    changes: list[int]
+
+
+@dataclass
+class _Served:
+    weights: np.ndarray
+    since: int = 0
+    masked: dict[int, int] = field(default_factory=dict[int, int])
+
+
+def simulate_year(seed: int, policy: Policy) -> PolicyYear:
+    """Run one year under one policy; the same seed gives the same year to all."""
+    year = _draw(np.random.default_rng([seed, 365]))
+    served = _Served(_fit(year, range(FIRST_DAY), None, {}))
+    losses: list[float] = []
+    trained: list[int] = []
+    for day in range(FIRST_DAY, DAYS):
+        losses.append(_loss(served.weights, _features(year, day, served.masked), year.outcome[day]))
+        if day % CHECK_EVERY == 0 and _wants(policy, year, served, day):
+            since = day - WINDOW - MATURITY if policy is Policy.VERDICT else day - _TRAINING_DAYS
+            known = range(max(since, 0), day - MATURITY)
+            trained.append(day)
+            if policy is not Policy.VERDICT or _wins(year, served, known):
+                prior = served.weights if policy is Policy.VERDICT else None
+                served.weights = _fit(year, known, prior, served.masked)
+                served.since = known.start
+    return _graded(policy, float(np.mean(losses)), trained, year.changes)
+
+
+def _graded(policy: Policy, log_loss: float, trained: list[int], changes: list[int]) -> PolicyYear:
+    # A change may be learned in two steps: the first training sees only its first days.
+    useful = sum(any(0 < day - change <= _FOUND_WITHIN for change in changes) for day in trained)
+    answered = sum(any(0 < day - change <= _FOUND_WITHIN for day in trained) for change in changes)
+    return PolicyYear(policy, log_loss, len(trained), useful, len(changes), answered)
+
+
+def _wants(policy: Policy, year: _Year, served: _Served, day: int) -> bool:
+    match policy:
+        case Policy.NEVER:
+            return False
+        case Policy.ALWAYS:
+            return True
+        case Policy.ON_Z:
+            hours = year.reported[(day - REFERENCE - WINDOW) * 24 : day * 24]
+            usual, now = hours[: REFERENCE * 24], hours[-WINDOW * 24 :]
+            # z of the batch mean as it is usually written: with the batch's standard error.
+            error = usual.std(axis=0) / np.sqrt(len(now))
+            return bool((np.abs(now.mean(axis=0) - usual.mean(axis=0)) / error > DRIFT_Z).any())
+        case Policy.VERDICT:
+            return _verdict(year, served, day)
+
+
+def _wins(year: _Year, served: _Served, known: range) -> bool:
+    """Whether a challenger beats the champion on the last days of the drifted slice, unseen by it."""
+    challenger = _fit(year, known[:-_HELD_OUT], served.weights, served.masked)
+    held_out = known[-_HELD_OUT:]
+    rows = np.concatenate([_features(year, day, served.masked) for day in held_out])
+    outcome = year.outcome[np.array(held_out)].reshape(-1)
+    return _loss(challenger, rows, outcome) < _loss(served.weights, rows, outcome)
+
+
+def _verdict(year: _Year, served: _Served, day: int) -> bool:
+    begin = max(day - REFERENCE - WINDOW, 0)
+    values = year.reported[begin * 24 : day * 24].copy()
+    readings = Readings(
+        metrics=tuple(f"sensor_{column}" for column in range(SENSORS)),
+        values=values,
+        reference_steps=(day - WINDOW - begin) * 24,
+        steps_per_day=24,
+        lowest=np.full(SENSORS, -np.inf),
+        highest=np.full(SENSORS, np.inf),
+    )
+    days = np.arange(begin, day)
+    scored = np.concatenate([_features(year, each, served.masked) for each in days])
+    at = np.repeat(days, ROWS_PER_DAY)
+    found = judge(
+        readings,
+        ScoredLabels(
+            probability=_probability(served.weights, scored),
+            is_failure=year.outcome[days].reshape(-1).astype(bool),
+            # Outcomes from before the training's rows belong to an earlier meaning.
+            is_mature=(at >= served.since) & (at < day - MATURITY),
+            in_window=at >= day - WINDOW,
+            cluster=np.arange(len(at)),
+            day=at - begin,
+        ),
+    )
+    broken = (
+        {int(name.split("_")[1]) for name in found.metrics}
+        if found.verdict is Verdict.SENSOR_FAULT
+        else set()
+    )
+    for column in list(served.masked):
+        if column not in broken:
+            del served.masked[column]
+    for column in broken:
+        served.masked.setdefault(column, day - WINDOW)
+    return found.verdict is Verdict.CONCEPT
+
+
+def _features(year: _Year, day: int, masked: dict[int, int]) -> np.ndarray:
+    rows = year.rows[day]
+    if not masked:
+        return rows
+    kept = rows.copy()
+    for column, since in masked.items():
+        if day >= since:
+            kept[:, column] = 0.0
+    return kept
+
+
+def _fit(year: _Year, days: range, prior: np.ndarray | None, masked: dict[int, int]) -> np.ndarray:
+    """Logistic regression with a ridge towards the champion where there is one."""
+    x = np.concatenate([_features(year, day, masked) for day in days])
+    x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    y = year.outcome[np.array(days)].reshape(-1)
+    weights = np.zeros(x.shape[1]) if prior is None else prior.copy()
+    centre = weights.copy()
+    for _ in range(25):
+        said = 1.0 / (1.0 + np.exp(-np.clip(x @ weights, -30, 30)))
+        gradient = x.T @ (y - said) - _RIDGE * (weights - centre)
+        hessian = (x * (said * (1 - said))[:, None]).T @ x + _RIDGE * np.eye(x.shape[1])
+        # Newton overshoots where the champion is sure of itself and wrong.
+        weights = weights + np.clip(np.linalg.solve(hessian, gradient), -0.7, 0.7)
+    return weights
+
+
+def _probability(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-np.clip(rows @ weights[:-1] + weights[-1], -30, 30)))
+
+
+def _loss(weights: np.ndarray, rows: np.ndarray, outcome: np.ndarray) -> float:
+    said = np.clip(_probability(weights, rows), 1e-6, 1 - 1e-6)
+    return float(-np.mean(outcome * np.log(said) + (1 - outcome) * np.log(1 - said)))
+
+
+def _draw(rng: np.random.Generator) -> _Year:
+    noise = rng.standard_normal((SENSORS + 1, DAYS * 24 + 200)) * 0.44
+    wander = np.asarray(lfilter([1.0], [1.0, -0.9], noise, axis=1))[:, 200:]
+    shared = np.array([0.8, 0.6, -0.5, 0.2])[:, None]
+    true = (shared * wander[0] + np.sqrt(1 - shared**2) * wander[1:]).T
+    # Two new products in the year: every sensor finds another level, and outcomes follow it.
+    for day in rng.integers(FIRST_DAY + 20, DAYS - 30, 2):
+        true[day * 24 :] += rng.choice([-1.0, 1.0], SENSORS) * rng.uniform(0.8, 1.6, SENSORS)
+    reported = true.copy()
+    for _ in range(5):
+        _break_sensor(reported, int(rng.integers(FIRST_DAY + 5, DAYS - 20)), rng)
+    # Three changes of concept, at least 80 days apart.
+    changes = [int(FIRST_DAY + 30 + 110 * part + rng.integers(0, 30)) for part in range(3)]
+    weights = rng.normal(0, 0.5, SENSORS + 1)
+    weights[int(rng.integers(SENSORS))] = rng.choice([-1.0, 1.0]) * 1.2
+    intercept = -1.4
+    rows = np.zeros((DAYS, ROWS_PER_DAY, SENSORS + 1))
+    outcome = np.zeros((DAYS, ROWS_PER_DAY))
+    for day in range(DAYS):
+        if day in changes:
+            if rng.random() < 0.5:
+                intercept = -1.4 if intercept > -1.0 else intercept + rng.uniform(1.2, 1.8)
+            else:
+                weights = -0.6 * weights
+        hours = day * 24 + rng.integers(0, 24, ROWS_PER_DAY)
+        beside = rng.standard_normal(ROWS_PER_DAY)
+        rows[day] = np.clip(np.column_stack([reported[hours], beside]), -4, 4)
+        truth = np.clip(np.column_stack([true[hours], beside]), -4, 4) @ weights + intercept
+        outcome[day] = rng.random(ROWS_PER_DAY) < 1.0 / (1.0 + np.exp(-truth))
+    return _Year(reported, rows, outcome, changes)
+
+
+def _break_sensor(reported: np.ndarray, day: int, rng: np.random.Generator) -> None:
+    column, steps = int(rng.integers(SENSORS)), slice(day * 24, (day + int(rng.integers(8, 20))) * 24)
+    match int(rng.integers(4)):
+        case 0:
+            reported[steps, column] += rng.choice([-1.0, 1.0]) * rng.uniform(4, 8)
+        case 1:
+            reported[steps, column] = reported[steps.start, column]
+        case 2:
+            reported[steps, column] += rng.standard_normal(steps.stop - steps.start) * 5
+        case _:
+            reported[steps, column] *= 14.5

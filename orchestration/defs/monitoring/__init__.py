@@ -1,0 +1,1 @@
+"""Monitoring: are sensors fit to read, did anything drift, and what is it."""
