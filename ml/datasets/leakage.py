@@ -127,13 +127,13 @@ def _differing(then: _Rows, other: _Rows, until: datetime) -> tuple[int, list[st
     mine, theirs = both["row"].to_numpy(), both["row_other"].to_numpy()
     is_equal = np.isclose(then.values[mine], other.values[theirs], rtol=1e-4, atol=1e-4, equal_nan=True)
     labels_differ = then.is_failure[mine] != other.is_failure[theirs]
-    columns = [name for name, same in zip(then.names, is_equal.all(axis=0), strict=True) if not same]
+    columns = [name for index, name in enumerate(then.names) if not bool(is_equal[:, index].all())]
     return alone + int((labels_differ | ~is_equal.all(axis=1)).sum()), columns
 
 
-def probe_instant(history: PlantHistory) -> datetime | None:
+def probe_instant(history: PlantHistory) -> datetime:
     """Two thirds into the history, on the hour: enough before it for windows, enough after to disturb."""
     first, last = history.metrics["hour_at"].min(), history.metrics["hour_at"].max()
-    if not isinstance(first, datetime) or not isinstance(last, datetime):
-        return None
+    assert isinstance(first, datetime)
+    assert isinstance(last, datetime)
     return first + timedelta(hours=int((last - first) * 2 / 3 / HOUR))

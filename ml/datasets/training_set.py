@@ -93,6 +93,7 @@ def build_training_set(
     provenance: Provenance,
     features: FeatureSet | None = None,
     frame: FeatureFrame | None = None,
+    labels_until: datetime | None = None,
 ) -> TrainingSet:
     """Label and select the rows of a history as known at `as_of`.
 
@@ -103,6 +104,7 @@ def build_training_set(
         provenance: Where the history came from.
         features: Columns to make; what the tenant has by default.
         frame: Features of exactly this history, where two horizons share them.
+        labels_until: Instant up to which failures are known, where that is before the clock.
 
     Raises:
         NotEnoughDataError: No row is left.
@@ -115,7 +117,8 @@ def build_training_set(
         )
     if frame is None:
         frame = build_features(known, features or feature_set_of(known))
-    labels = label_hours(frame.keys, known, horizon, min(clock, as_of))
+    label_clock = min(clock, as_of, labels_until or as_of)
+    labels = label_hours(frame.keys, known, horizon, label_clock)
     usable = labels["is_usable"].to_numpy()
     immature = int(labels["is_failure"].null_count())
     if not usable.any():
@@ -132,7 +135,8 @@ def build_training_set(
         is_failure=labels.filter(labels["is_usable"])["is_failure"].to_numpy().astype(bool),
         features=frame.features,
         failures=known.failures,
-        data_digest=history_digest(known),
+        # Labels that end early are another training set from the same history.
+        data_digest=history_digest(known) + ("" if label_clock >= clock else f"-{label_clock:%Y%m%dT%H}"),
         provenance=provenance,
         counts={
             "read": history.metrics.height,

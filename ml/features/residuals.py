@@ -43,11 +43,12 @@ def residual_features(hours: pl.DataFrame, metrics: tuple[Metric, ...]) -> list[
         cov[:, i, j] = cov[:, j, i] = product - mean[:, i] * mean[:, j]
     changes = [_means(sums, window, size) - mean for window in _WINDOWS]
     is_judged = (count > LEAST_BASELINE_HOURS - 0.5) & (count_now > 0.5)
+    scores = _residuals(changes, cov)
     found: list[pl.Series] = []
     for i, name in enumerate(names):
         has_value = is_judged & hours[f"{name}_mean"].is_not_null().to_numpy()
-        for window, z in zip(_WINDOWS, _residuals(changes, cov, i), strict=True):
-            standard = z * np.sqrt(sums[f"n_{window}"].to_numpy())
+        for window, z in zip(_WINDOWS, scores, strict=True):
+            standard = z[:, i] * np.sqrt(sums[f"n_{window}"].to_numpy())
             found.append(pl.Series(f"{name}_residual_{window}", np.where(has_value, standard, np.nan)))
     return [*found, *(_largest(found, window) for window in _WINDOWS)]
 
@@ -90,16 +91,17 @@ def _rolling_sums(hours: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     )
 
 
-def _residuals(changes: list[np.ndarray], cov: np.ndarray, target: int) -> list[np.ndarray]:
-    """Unexplained change of one metric per window, in standard deviations of its usual residual."""
-    variance = np.maximum(cov[:, target, target], 0.0)
-    others = [i for i in range(cov.shape[1]) if i != target]
-    between = cov[:, others, target]
-    among = cov[:, others][:, :, others].copy()
-    diagonal = np.arange(len(others))
+def _residuals(changes: list[np.ndarray], cov: np.ndarray) -> list[np.ndarray]:
+    """Unexplained change of each metric per window, in standard deviations of its usual residual.
+
+    One inverse per row serves every metric: with P the inverse of the covariance, what the others leave of
+    metric i is (P change)_i / P_ii, and the variance of such residuals is 1 / P_ii (Lauritzen 1996, 5.1.3).
+    """
+    diagonal = np.arange(int(cov.shape[1]))
+    variance = np.maximum(cov[:, diagonal, diagonal], 0.0)
     # Relative to each metric's own variance, plus enough to keep a constant metric's row solvable.
-    among[:, diagonal, diagonal] = np.maximum(among[:, diagonal, diagonal], 0.0) * (1.0 + _RIDGE) + 1e-9
-    slope = np.linalg.solve(among, between[:, :, None])[:, :, 0]
-    spread = np.maximum(variance - (slope * between).sum(axis=1), _RIDGE * variance)
-    spread = np.where(variance > 1e-12, np.sqrt(spread), np.nan)
-    return [(change[:, target] - (slope * change[:, others]).sum(axis=1)) / spread for change in changes]
+    cov[:, diagonal, diagonal] = variance * (1.0 + _RIDGE) + 1e-9
+    precision = np.linalg.inv(cov)
+    spread = np.sqrt(np.maximum(precision[:, diagonal, diagonal], 0.0))
+    usable = np.where((variance > 1e-12) & (spread > 0), spread, np.nan)
+    return [np.einsum("rij,rj->ri", precision, change) / usable for change in changes]

@@ -97,7 +97,7 @@ class FailureModel:
     @classmethod
     def _of(cls, settings: dict[str, Any], booster: xgb.Booster) -> "FailureModel":
         # One row is scored in 0.2 ms by one thread; a pool per model only waits at its barriers.
-        booster.set_param({"nthread": 1})
+        booster.set_param("nthread", "1")  # pyright: ignore[reportUnknownMemberType]
         return cls(
             booster=booster,
             calibrator=calibrator_from_json(settings["calibrator"]),

@@ -111,6 +111,16 @@ def absolute_criteria(metrics: Mapping[str, float], horizon: Horizon) -> list[Cr
             f"expected calibration error {ece:.4f}, at most {LARGEST_CALIBRATION_ERROR}",
         ),
     ]
+    leaked = metrics.get("leaked_rows", 0.0)
+    found.append(
+        Criterion(
+            "rebuilds_as_known",
+            leaked,
+            0.0,
+            leaked == 0,
+            f"{leaked:.0f} rows of a past training set depend on what became known later",
+        )
+    )
     if horizon.must_beat_rule_on_events:
         score, rule = metrics.get("event_f1", 0.0), metrics.get("error_24h_event_f1", 0.0)
         words = f"event F1 {score:.3f} against {rule:.3f} of the error rule"

@@ -5,7 +5,7 @@ router over the registry's champions instead.
 """
 
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -33,7 +33,7 @@ def create_app(settings: ServingSettings | None = None) -> FastAPI:
     log_calls_to_stdout()
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         # Libraries and model stay for good: without this a full collection stops every request for 50 ms.
         gc.collect()
         gc.freeze()

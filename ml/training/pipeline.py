@@ -6,6 +6,8 @@ from datetime import datetime
 
 import polars as pl
 
+from ml.datasets.leakage import LeakageReport, probe_instant, probe_leakage
+from ml.datasets.maturity import labels_known_until
 from ml.datasets.training_set import NotEnoughDataError, TrainingSet, build_training_set
 from ml.datasets.warehouse import WarehouseHistory, label_disagreements, read_history
 from ml.evaluation.model_card import model_card
@@ -56,6 +58,7 @@ def train_tenant(
     as_of: datetime | None = None,
     parameters: FailureParameters | None = None,
     tags: Mapping[str, str] | None = None,
+    failures_wait: bool = False,
 ) -> TrainingOutcome:
     """Train one tenant's model for one horizon and register it as challenger.
 
@@ -67,12 +70,15 @@ def train_tenant(
         as_of: Train on what was known then; on everything known by default.
         parameters: How to fit.
         tags: More tags for run and version.
+        failures_wait: Whether messages of the failure topic wait in Kafka; then, and while landed ones
+            wait to be built, labels end at the last failure that is known.
     """
     found = read_history(database_url, tenant_id, as_of)
     if as_of is None:
         disagreements = label_disagreements(database_url, found, horizon.length)
         found = replace(found, provenance=replace(found.provenance, label_disagreements=disagreements))
-    return train_history(registry, found, horizon, parameters or FailureParameters(), tags or {})
+    until = None if as_of else labels_known_until(database_url, tenant_id, failures_wait)
+    return train_history(registry, found, horizon, parameters or FailureParameters(), tags or {}, until)
 
 
 def train_history(
@@ -81,11 +87,14 @@ def train_history(
     horizon: Horizon,
     parameters: FailureParameters,
     tags: Mapping[str, str],
+    labels_until: datetime | None = None,
 ) -> TrainingOutcome:
     """Train on a history that was read before; equal data, code and parameters are not trained twice."""
     tenant_id = found.history.tenant_id
     try:
-        data = build_training_set(found.history, horizon.length, found.as_of, found.provenance)
+        data = build_training_set(
+            found.history, horizon.length, found.as_of, found.provenance, labels_until=labels_until
+        )
         key = VersionKey(
             name=horizon.model_name,
             tenant_id=tenant_id,
@@ -103,13 +112,15 @@ def train_history(
         trained = train_failure_model(data, parameters)
     except NotEnoughDataError as error:
         return TrainingOutcome(tenant_id, horizon.model_name, None, False, {}, 0, str(error), "")
-    version = registry.register(_candidate(key, data, trained, tags))
+    leakage = probe_leakage(found.history, horizon.length, probe_instant(found.history))
+    candidate = _candidate(key, data, trained, tags, leakage)
+    version = registry.register(candidate)
     return TrainingOutcome(
         tenant_id,
         key.name,
         version,
         True,
-        trained.report.metrics(),
+        candidate.metrics,
         data.keys.height,
         "",
         registry.run_url(version),
@@ -117,7 +128,11 @@ def train_history(
 
 
 def _candidate(
-    key: VersionKey, data: TrainingSet, trained: TrainedFailureModel, tags: Mapping[str, str]
+    key: VersionKey,
+    data: TrainingSet,
+    trained: TrainedFailureModel,
+    tags: Mapping[str, str],
+    leakage: LeakageReport,
 ) -> Candidate:
     found, report = trained.out_of_fold, trained.report
     card = model_card(key.name, data, trained.model, report, trained.folds)
@@ -125,11 +140,17 @@ def _candidate(
         key=key,
         model=trained.model,
         params={**data.summary(), **asdict(trained.parameters), "folds": trained.folds},
-        metrics={**report.metrics(), "train_seconds": trained.seconds, "threshold": trained.model.threshold},
+        metrics={
+            **report.metrics(),
+            "train_seconds": trained.seconds,
+            "threshold": trained.model.threshold,
+            "leaked_rows": leakage.leaked,
+        },
         documents={
             MODEL_CARD_FILE: card,
             "query.sql": data.provenance.query,
             "features.json": {"features": [asdict(spec) for spec in data.features.specs]},
+            "leakage.json": asdict(leakage) | {"as_of": leakage.as_of.isoformat()},
             "source_vector.json": dict(data.provenance.source_vector),
             "data.json": {
                 **data.summary(),

@@ -9,20 +9,32 @@ import dagster as dg
 import psycopg
 import pytest
 from azure_warehouse import write_warehouse
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from prometheus_client import CollectorRegistry
 
 from deployment.embedded import mlflow as mlflow_server
 from deployment.embedded.service import running
 from ml.datasets.training_set import build_training_set
 from ml.datasets.warehouse import WarehouseNotBuiltError, label_disagreements, read_history, tenants
+from ml.drift.webhook import DriftWebhook
 from ml.models.horizons import HORIZONS, NEXT_DAY
 from ml.predictions.run import backfill_tenant, daily_instants, predict_tenant
-from ml.registry.client import ModelRegistry, NoChampionError
-from ml.registry.decide import decide_pending
-from ml.registry.promotions import serving
+from ml.registry.client import ModelRegistry, NoChampionError, RegisteredVersion
+from ml.registry.decide import NothingToDecideError, approve, decide, decide_pending, roll_back
+from ml.registry.promotions import history as ledger
+from ml.registry.promotions import serving, waiting
+from ml.registry.rules import PromotionRule
+from ml.serving.champions import ChampionModels
+from ml.serving.machine_routes import machine_router
+from ml.serving.metrics import InferenceMetrics
+from ml.serving.routes import inference_router
+from ml.serving.service import InferenceService
 from ml.training.pipeline import train_tenant
 from orchestration.defs.promotion.assets import failure_predictions, promotions
 from orchestration.defs.training.assets import failure_7d, failure_24h
 from orchestration.environment import Environment
+from orchestration.resources.kafka import KafkaResource
 from orchestration.resources.mlflow import MlflowResource
 from orchestration.resources.postgres import PostgresResource
 
@@ -59,6 +71,7 @@ def refreshed(warehouse: str, mlflow_uri: str) -> dg.ExecuteInProcessResult:
         [failure_24h, failure_7d, promotions, failure_predictions],
         resources={
             "postgres": PostgresResource(url=warehouse),
+            "kafka": KafkaResource(bootstrap_servers=""),
             "mlflow": MlflowResource(tracking_uri=mlflow_uri),
         },
     )
@@ -239,6 +252,100 @@ def test_backfill_writes_each_day_once(
             (instants,),
         ).fetchone()
     assert row == (100,)
+
+
+def test_api_answers_as_the_batch_did_and_names_the_version(
+    refreshed: dg.ExecuteInProcessResult, warehouse: str, mlflow_uri: str
+) -> None:
+    """Forbids a single answer with other values than the batch's, or one whose version nobody knows."""
+    assert refreshed.success
+    models = ChampionModels(warehouse, mlflow_uri, [horizon.model_name for horizon in HORIZONS])
+    assert models.refresh() == 2
+    assert models.refresh() == 0
+    service = InferenceService(models, InferenceMetrics.on(CollectorRegistry()), DriftWebhook())
+    app = FastAPI()
+    app.include_router(inference_router(lambda: service))
+    app.include_router(machine_router(lambda: service, warehouse))
+    with psycopg.connect(warehouse) as connection:
+        rows = connection.execute(
+            "select distinct on (equipment_id) equipment_id, failure_probability, contributing_factors,"
+            " recommended_action, model_version from ml.failure_predictions where horizon_hours = 168"
+            " order by equipment_id, as_of desc limit 3"
+        ).fetchall()
+    with TestClient(app) as client:
+        for machine, probability, factors, action, version in rows:
+            answer = client.post(
+                "/v1/predict",
+                json={
+                    "equipment_id": machine,
+                    "prediction_type": "failure_risk",
+                    "time_horizon": "7_days",
+                },
+            ).json()
+            assert answer["failure_probability"] == pytest.approx(probability, rel=1e-6)
+            assert answer["contributing_factors"] == factors
+            assert (answer["recommended_action"], answer["model_version"]) == (action, version)
+        assert client.post("/v1/predict", json={"equipment_id": "nobody"}).status_code == 404
+        refused = client.post(
+            "/predict", json={"inputs": [[1.0]], "tenant_id": "another-plant", "model": "failure-24h"}
+        )
+        assert refused.status_code == 404
+        assert "another-plant" in refused.json()["detail"]
+
+
+def test_a_person_approves_rejects_and_rolls_back(
+    refreshed: dg.ExecuteInProcessResult, warehouse: str, mlflow_uri: str
+) -> None:
+    """Forbids a promotion without a person in MANUAL mode, and a rollback that leaves alias or ledger."""
+    assert refreshed.success
+    registry, models = ModelRegistry(mlflow_uri), ChampionModels(warehouse, mlflow_uri, ["failure-24h"])
+    models.refresh()
+    history = read_history(warehouse, TENANT).history
+    assert history.clock is not None
+    trained = train_tenant(warehouse, registry, TENANT, NEXT_DAY, as_of=history.clock - timedelta(days=4))
+    assert trained.version is not None
+
+    class WithoutChampion(ModelRegistry):
+        """As for a plant's first version, which wins by passing the bars."""
+
+        def by_alias(self, name: str, alias: str, tenant_id: str) -> RegisteredVersion | None:
+            return None if alias == "champion" else super().by_alias(name, alias, tenant_id)
+
+    with psycopg.connect(warehouse, autocommit=True) as connection:
+        decision = decide(
+            connection,
+            WithoutChampion(mlflow_uri),
+            trained.version,
+            NEXT_DAY,
+            rule=PromotionRule(mode="MANUAL"),
+        )
+        assert decision is not None
+        assert decision.decision == "waiting"
+        assert [row.model_version for row in waiting(connection)] == [trained.version.version]
+        # While it waits it is loaded, and scores in shadow beside its champion.
+        assert models.refresh() == 1
+        champion = models.get(TENANT, "failure-24h")
+        shadow = models.challenger(champion)
+        assert shadow is not None
+        assert shadow.version == trained.version.version
+
+        approve(connection, registry, TENANT, "failure-24h", "kim", "card reviewed")
+        assert waiting(connection) == []
+        models.refresh()
+        assert models.get(TENANT, "failure-24h").version == trained.version.version
+        alias = registry.by_alias("failure-24h", "champion", TENANT)
+        assert alias is not None
+        assert alias.version == trained.version.version
+
+        roll_back(connection, registry, TENANT, "failure-24h", "kim", "alarms since noon")
+        models.refresh()
+        assert models.get(TENANT, "failure-24h").version == champion.version
+        with pytest.raises(NothingToDecideError, match="served before"):
+            roll_back(connection, registry, TENANT, "failure-24h", "kim", "again")
+        rows = ledger(connection, TENANT, "failure-24h")
+    assert [row.decision for row in rows[:3]] == ["rolled_back", "promoted", "waiting"]
+    assert rows[1].decided_by == "kim"
+    assert rows[1].served_to == rows[0].served_from
 
 
 def test_absent_warehouse_says_what_to_run(database_url: str) -> None:

@@ -3,7 +3,9 @@
 import dagster as dg
 
 from ml.models.horizons import NEXT_DAY, NEXT_WEEK, Horizon
-from orchestration.defs.training.results import check_specs, training_result
+from orchestration.defs.training.maturity import failures_wait
+from orchestration.defs.training.results import check_specs, run_url, training_result
+from orchestration.resources.kafka import KafkaResource
 from orchestration.resources.mlflow import MlflowResource
 from orchestration.resources.postgres import PostgresResource
 
@@ -31,14 +33,19 @@ def failure_model(horizon: Horizon, name: str) -> dg.AssetsDefinition:
         "Grain: one version per tenant and training set.",
     )
     def asset(
-        context: dg.AssetExecutionContext, postgres: PostgresResource, mlflow: MlflowResource
+        context: dg.AssetExecutionContext,
+        postgres: PostgresResource,
+        mlflow: MlflowResource,
+        kafka: KafkaResource,
     ) -> dg.MaterializeResult:
         from ml.datasets.warehouse import tenants
         from ml.training.pipeline import train_tenant
 
-        registry, tags = mlflow.registry(), {"dagster_run_id": context.run_id}
+        registry = mlflow.registry()
+        tags = {"dagster_run_id": context.run_id, "dagster_run_url": run_url(context.run_id)}
+        waits = failures_wait(kafka.bootstrap_servers, postgres.url)
         outcomes = [
-            train_tenant(postgres.url, registry, tenant, horizon, tags=tags)
+            train_tenant(postgres.url, registry, tenant, horizon, tags=tags, failures_wait=waits)
             for tenant in tenants(postgres.url)
         ]
         return training_result(outcomes, horizon)

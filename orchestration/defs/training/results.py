@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ml.models.horizons import Horizon
+from orchestration.environment import Environment
 
 if TYPE_CHECKING:
     from ml.registry.gate import Criterion
@@ -25,6 +26,7 @@ CHECKS = {
     "ranks_better_than_error_rule": "Ranks machine-hours better than 'an error in the last 24 h'.",
     "beats_the_base_rate": "Brier skill against always saying the base rate is positive.",
     "is_calibrated": "Said and observed rates agree.",
+    "rebuilds_as_known": "A training set as known in the past does not change by what became known since.",
     "alerts_better_than_error_rule": "Event F1 is above that of the rule 'an error in the last 24 h'.",
 }
 
@@ -33,6 +35,11 @@ def check_specs(key: dg.AssetKey, horizon: Horizon) -> list[dg.AssetCheckSpec]:
     """The gate's absolute bars as blocking checks of one model asset."""
     names = [name for name in CHECKS if horizon.must_beat_rule_on_events or not name.startswith("alerts_")]
     return [dg.AssetCheckSpec(name, asset=key, blocking=True, description=CHECKS[name]) for name in names]
+
+
+def run_url(run_id: str) -> str:
+    """Page of a Dagster run, for the tags of the MLflow run that it makes."""
+    return f"{Environment().dagster_url}/runs/{run_id}"
 
 
 def training_result(outcomes: Sequence["TrainingOutcome"], horizon: Horizon) -> dg.MaterializeResult:
