@@ -6,7 +6,7 @@ Everything here works without Dagster, HTTP and a language model.
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,7 +27,8 @@ from rag_assets.embedding import Embedder
 from rag_assets.index.builds import IndexBuild, current_build
 from rag_assets.index.contract import TenantScope, VectorStore
 from rag_assets.index.live import LiveIndex
-from rag_assets.retrieval import Retriever, SearchHit, SearchRequest
+from rag_assets.rerank.served import served_rankers
+from rag_assets.retrieval import RetrievalCaches, Retriever, SearchHit, SearchRequest
 
 if TYPE_CHECKING:
     # Importing LangChain takes seconds: only a process with a model configured does.
@@ -71,7 +72,7 @@ def as_diagnosis(evidence: Evidence, composed: Composed, index_build: str, writt
     return Diagnosis(
         answer=composed.text,
         status=composed.status.value,
-        citations=[asdict(citation) for citation in composed.draft.cited],
+        citations=[dict(vars(citation)) for citation in composed.draft.cited],
         evidence=evidence_rows(evidence),
         looked_at=looked_at(evidence),
         not_looked_at=not_looked_at(evidence),
@@ -255,7 +256,7 @@ class Copilot:
             "latency_ms": diagnosis.latency_ms,
         }
         with self._receipts.connection() as connection:
-            store_answer(connection, row, frozen, evidence_digest, answer_digest(asdict(diagnosis)))
+            store_answer(connection, row, frozen, evidence_digest, answer_digest(vars(diagnosis)))
 
 
 def open_copilot(
@@ -279,13 +280,18 @@ def open_copilot(
         with psycopg.connect(database_url, autocommit=True) as connection:
             return current_build(connection)
 
+    caches = RetrievalCaches()
+
     def open_build(build: IndexBuild) -> Retriever:
         if (build.embedder, build.dimension) != (embedder.name, embedder.dimension):
             raise ValueError(
                 f"index build {build.build_id} was made with {build.embedder} ({build.dimension}), "
                 f"this process embeds with {embedder.name} ({embedder.dimension}): build the index again"
             )
-        return Retriever(store.open(build.build_id), embedder)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            rankers = served_rankers(connection)
+        opened = store.open(build.build_id)
+        return Retriever(opened, embedder, build_id=build.build_id, caches=caches, rankers=rankers)
 
     receipts: ConnectionPool[Any] = ConnectionPool(
         database_url, min_size=1, max_size=4, timeout=CONNECTION_SECONDS, name="copilot-receipts", open=True

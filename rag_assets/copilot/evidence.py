@@ -8,7 +8,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -73,7 +73,7 @@ class Evidence:
 
 def freeze(evidence: Evidence) -> bytes:
     """The stored form: compressed JSON in which instants and days keep their type."""
-    plain = {"format": FORMAT, **asdict(evidence)}
+    plain = {"format": FORMAT, **vars(evidence)}
     text = json.dumps(plain, ensure_ascii=False, default=_tagged, separators=(",", ":"))
     return zlib.compress(text.encode(), level=1)
 
@@ -128,12 +128,15 @@ def _document(plain: dict[str, Any]) -> FoundDocument:
 
 
 def _tagged(value: Any) -> Any:
+    """What JSON does not know; without copies, since evidence has tens of kilobytes."""
     if isinstance(value, datetime):
         return {"$at": value.isoformat()}
     if isinstance(value, date):
         return {"$on": value.isoformat()}
     if isinstance(value, ToolStatus | Topic):
         return value.value
+    if is_dataclass(value):
+        return vars(value)
     return str(value)
 
 

@@ -4,7 +4,7 @@ Needs neither the index build nor the marts that the answer was written from. Av
 `audit.py` says what has changed since.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -114,7 +114,7 @@ def replay(kept: KeptAnswer) -> Replay:
             "unchanged, and this is the extractive answer to it"
         )
         return Replay(kept.answer_id, False, problem, diagnosis)
-    if answer_digest(asdict(diagnosis)) == kept.answer_digest and composed.text == kept.answer:
+    if answer_digest(vars(diagnosis)) == kept.answer_digest and composed.text == kept.answer:
         return Replay(kept.answer_id, True, "", diagnosis)
     problem = (
         f"it was composed by {kept.composer} and this is {COMPOSER}"

@@ -143,8 +143,10 @@ def test_an_order_in_any_text_starts_nothing_and_shows_nothing(asker: _Asker) ->
             assert "KLN-D-41" not in json.dumps([item["parameters"] for item in answer.evidence], default=str)
             said = " ".join((answer.answer, *answer.next_steps))
             assert not [mark for mark in FOREIGN if mark in _cleaned(said)]
-            assert "evil.example" not in said
-            if "healthy" in answer.answer and answer.written_by == "openai:scripted":
+            # A quote of the tenant's own document keeps its links; a model's sentence never has one.
+            assert answer.written_by == "openai:scripted"
+            assert "evil.example" not in answer.answer
+            if "healthy" in answer.answer:
                 assert any("healthy" in statement for statement in answer.ungrounded)
     # Not vacuous: orders did reach the model while it had no tools, and it obeyed them; none while it had.
     assert any(not offered for _, offered in model.obeyed)

@@ -89,7 +89,7 @@ class PlanningAgent:
         )
         agent.invoke(
             {"messages": [{"role": "user", "content": content}]},
-            config={"callbacks": [_Meter(self._budget)], "recursion_limit": 4 * MODEL_CALLS},
+            config={"callbacks": [_Meter(self._budget)], "recursion_limit": 20 * MODEL_CALLS},
         )
         return self._results
 
