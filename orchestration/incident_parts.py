@@ -138,3 +138,46 @@ def service_settings(environment: Environment) -> "IncidentServiceSettings":
         dagster_url=environment.dagster_url,
         platform_tenant=environment.platform_tenant,
     )
+
+
+def watch_services(environment: Environment) -> str:
+    """Write a signal for each service without signs of life; stand in for the incident service if it is one.
+
+    Returns:
+        What was found, in a sentence.
+    """
+    from orchestration.ingest.incident_service import NAME, IncidentService
+    from orchestration.ingest.incidents import liveness
+    from orchestration.ingest.signals import write_signals
+
+    now = datetime.now(UTC)
+    with psycopg.connect(environment.database_url) as connection:
+        components = liveness.known_components(connection)
+        signals = liveness.liveness_signals(components, environment.platform_tenant, now)
+        write_signals(connection, signals)
+    is_served = any(item.name == NAME and not item.is_dead(now) for item in components)
+    if not is_served:
+        alerts = alert_maker(environment)
+        IncidentService(service_settings(environment), alerts, alerts.channels).work_as_stand_in()
+    names = ", ".join(signal.subject for signal in signals) or "none"
+    return f"without signs of life: {names}; incident service {'runs' if is_served else 'does not run'}"
+
+
+def report_failed_run(environment: Environment, job: str, run_id: str, message: str) -> None:
+    """Write a signal about a run that failed."""
+    from orchestration.ingest.incidents.intake import CERTAIN
+    from orchestration.ingest.signals import Signal, SignalKind, write_signals
+
+    now = datetime.now(UTC)
+    signal = Signal(
+        tenant_id=environment.platform_tenant,
+        kind=SignalKind.LIVENESS,
+        subject=f"job:{job}",
+        observed_at=now,
+        known_at=now,
+        score=CERTAIN,
+        summary=f"Dagster run of {job} failed: {message.splitlines()[0][:200]}",
+        evidence={"run_id": run_id, "sample_lines": message.splitlines()[:5]},
+    )
+    with psycopg.connect(environment.database_url) as connection:
+        write_signals(connection, [signal])

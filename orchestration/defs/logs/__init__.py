@@ -1,0 +1,1 @@
+"""Logs: windows, templates, incidents and alerts by day, and who is alive."""
