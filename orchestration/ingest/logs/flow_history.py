@@ -19,24 +19,24 @@ MOST_TRIALS = 4_000.0
 LEAST_GAPS = 30.0
 """Gaps that a step needs in its history before its latency is judged: the warm-up of a step."""
 MOST_GAPS = 300.0
-"""Gaps that a step's histogram holds before it is halved: an hour's, since tables grow and queries with them."""
+"""Gaps that a step's histogram holds before it is halved: about an hour's, since tables grow."""
 SLOW_QUANTILE, SLOW_FACTOR = 0.95, 2.0
 """A gap is slow above twice the 95th percentile of its step: a minute's load moves gaps by less."""
 SLOW_PRIOR = 0.01
 """Share of slow gaps that is believed of a step without slow gaps in its history."""
 STALE_AFTER_H, MOST_STALE_H = 0.5, 2.0
-"""Latencies age: tables grow, and a query that took 5 ms in the morning takes 28 ms in the afternoon. Each half
-hour without learning halves what a step's history weighs, each hour raises the limit by the quantile once."""
+"""Latencies age: tables grow, and a query that took 5 ms in the morning takes 28 ms in the afternoon. Each
+half hour without learning halves what a step's history weighs, each hour adds the quantile to the limit."""
 LEAST_STEP_SCORE = 2.0
 """Steps below it add nothing to a source: the sum of many weak ones is load, not a fault."""
 LATENCY_MEMORY = 60.0
-"""Weight of a step's history of slow gaps: slowness comes in bursts, so trials are worth less than they are."""
+"""Weight of a step's history of slow gaps: slowness comes in bursts, so trials count for less."""
 PRIOR_WINDOWS, LEAST_MEMORY = 4.0, 5.0
 """A place counts as moving by chance alone until its windows say otherwise."""
 NEIGHBOUR_CREDIT = 0.6
-"""Part of a slow step that its receiver answers for: the sender's time is in it, and some of the receiver's."""
+"""Part of a slow step that its receiver answers for: most of its time is the sender's."""
 MOST_PER_STEP = 12.0
-"""Most that one step adds to a source's latency evidence: many slow steps tell more than one very slow one."""
+"""Most that one step adds to a source's latency evidence: many slow steps tell more than one."""
 
 _BINS_PER_OCTAVE = 4
 _SHORTEST_S = 1e-5

@@ -10,7 +10,7 @@ from enum import StrEnum
 import polars as pl
 
 OUTSIDE_S = 0.0015
-"""A gap within one source above 1.5 ms is taken for a call that writes no lines, to a database for instance."""
+"""A gap within one source above 1.5 ms is taken for a call that writes no lines, to a database perhaps."""
 
 
 class FaultKind(StrEnum):

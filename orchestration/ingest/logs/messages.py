@@ -125,7 +125,7 @@ def _row(payload: bytes | None) -> dict[str, Any]:
         raise ValueError("the message is empty")
     found: Any = json.loads(payload.decode("utf-8", errors="replace"))
     if not isinstance(found, dict):
-        raise ValueError("the message is not a JSON object")
+        raise ValueError("the message is not a JSON object")  # noqa: TRY004 - one kind of refusal
     row: dict[str, Any] = {}
     for name, kind in SCHEMA.items():
         value: Any = found.get(name)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]

@@ -174,6 +174,6 @@ def _result(fault: InjectedFault, alerts: list[Alert]) -> FaultResult:
         for source, score in alert.suspects:
             totals[source] += score
     suspects = tuple(sorted(totals, key=lambda source: (-totals[source], source)))
-    # Effects come up to half a minute before the listed instant: such an alert is the fault's, without a delay.
+    # Effects come up to half a minute before the listed instant: such an alert is the fault's, with delay 0.
     delay = min((max((alert.at - fault.at).total_seconds(), 0.0) for alert in alerts), default=None)
     return FaultResult(fault, delay, suspects)

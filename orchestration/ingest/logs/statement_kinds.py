@@ -13,7 +13,8 @@ SECURITY = re.compile(
     re.IGNORECASE,
 )
 RESOURCE = re.compile(
-    r"\b(?:memory|cpu|disk|heap|file descriptors?|connection pool)\b.*(?:\d+ ?%|<\*>|<NUM>|usage|exhaust|full)",
+    r"\b(?:memory|cpu|disk|heap|file descriptors?|connection pool)\b"
+    r".*(?:\d+ ?%|<\*>|<NUM>|usage|exhaust|full)",
     re.IGNORECASE,
 )
 LATENCY = re.compile(r"\bslow\b|degraded|timed? ?out|latency|took (?:\d|<)", re.IGNORECASE)

@@ -211,7 +211,7 @@ class StatementJudge:
                 found.append(
                     Evidence(
                         SignalKind.LOG_LATENCY, source, score,
-                        f"{source}: {slow} of {times.height} responses took over {volume.threshold_ms:.0f} ms",
+                        f"{source}: {slow} of {times.height} responses over {volume.threshold_ms:.0f} ms",
                         ("<response times>",), (),
                         {"slow": slow, "responses": times.height, "slow_above_ms": volume.threshold_ms,
                          "p95_ms": p95},

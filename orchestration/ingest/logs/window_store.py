@@ -69,7 +69,7 @@ def move_position(connection: Connection, partition: PartitionId, lo: int, hi: i
         ).rowcount
         if not inserted and not _update(connection, partition, lo, hi):
             raise PositionMovedError(
-                f"{partition}: offsets {lo} to {hi} were not counted, because the position is no longer {lo}: "
+                f"{partition}: offsets {lo} to {hi} were not counted: the position is no longer {lo}, "
                 "another `opsgraph logs windows` moved it. Nothing is lost; let one of them run."
             )
 
@@ -93,8 +93,8 @@ def add_windows(connection: Connection, tenant_id: str, windows: Sequence[Window
             tenant_id, starts_at, source, lines, errors, anomalies, responses, response_sum_ms, response_bins,
             late_lines
         )
-        select %s, t.starts_at, t.source, t.lines, t.errors, t.anomalies, t.responses, t.total, t.bins::bigint[],
-            t.late_lines
+        select %s, t.starts_at, t.source, t.lines, t.errors, t.anomalies, t.responses, t.total,
+            t.bins::bigint[], t.late_lines
         from unnest(
             %s::timestamptz[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
             %s::double precision[], %s::text[], %s::bigint[]
@@ -132,7 +132,8 @@ def add_statements(connection: Connection, tenant_id: str, lines: pl.DataFrame) 
         """
         insert into logs.window_templates as mine (tenant_id, starts_at, source, statement, lines)
         select %s, t.* from unnest(%s::timestamptz[], %s::text[], %s::text[], %s::bigint[]) as t
-        on conflict (tenant_id, starts_at, source, statement) do update set lines = mine.lines + excluded.lines
+        on conflict (tenant_id, starts_at, source, statement)
+        do update set lines = mine.lines + excluded.lines
         """,
         (tenant_id, *(counts[name].to_list() for name in ("starts_at", "source", "statement", "lines"))),
     )
@@ -169,7 +170,8 @@ def open_windows(connection: Connection) -> list[tuple[str, datetime]]:
 def close_window(connection: Connection, tenant_id: str, verdict: Verdict) -> None:
     """Mark a window as closed, with its p95, the spike rule's word and the verdict."""
     rows = connection.execute(
-        "select source, lines, errors, response_bins from logs.windows where tenant_id = %s and starts_at = %s",
+        "select source, lines, errors, response_bins from logs.windows "
+        "where tenant_id = %s and starts_at = %s",
         (tenant_id, verdict.starts_at),
     ).fetchall()
     spikes = {source: is_spike(lines, errors) for source, lines, errors, _ in rows}

@@ -61,7 +61,7 @@ def send_log_set(name: str, folder: Path, bootstrap_servers: str, tenant_id: str
         name: Key of `SETS`.
         folder: Of the set.
         bootstrap_servers: Of Kafka.
-        tenant_id: Owner of the lines; a tenant of its own keeps the set's past apart from the plant's present.
+        tenant_id: Owner of the lines; one of its own keeps the set's past apart from the present.
 
     Returns:
         Lines sent.

@@ -1,0 +1,163 @@
+"""Log windows on real Kafka and Postgres: counts survive `kill -9`, late and bad lines, and a fault is signalled."""
+
+import json
+import multiprocessing
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from orchestration.ingest.contracts import load_contracts
+from orchestration.ingest.logs import window_service
+from orchestration.ingest.logs.window_service import WindowService
+from orchestration.ingest.producer import MessageProducer
+from orchestration.ingest.simulators.logs.config import AnomalyType, load_config
+from orchestration.ingest.simulators.logs.lines import LogGenerator
+from orchestration.ingest.topics import ensure_topics
+
+pytestmark = pytest.mark.integration
+TOPIC = window_service.TOPIC
+BEGIN = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+QUIET = replace(load_config(), anomaly_probability=0.0)
+
+
+@pytest.fixture
+def fresh_topic(kafka_servers: str) -> Iterator[str]:
+    """`raw_logs` recreated: the broker is shared by the session's tests."""
+    admin = AdminClient({"bootstrap.servers": kafka_servers})
+    if TOPIC in admin.list_topics(timeout=10).topics:
+        admin.delete_topics([TOPIC])[TOPIC].result(15)
+        deadline = time.monotonic() + 15
+        while TOPIC in admin.list_topics(timeout=10).topics and time.monotonic() < deadline:
+            time.sleep(0.05)
+    ensure_topics(kafka_servers, load_contracts())
+    yield kafka_servers
+
+
+def _send(servers: str, payloads: list[bytes]) -> None:
+    producer = MessageProducer(servers)
+    for payload in payloads:
+        producer.send(TOPIC, payload[:8], payload)
+    producer.flush()
+
+
+def _line(at: datetime, source: str = "auth-service", message: str = "ready", **more: object) -> bytes:
+    record = {
+        "tenant_id": "t",
+        "event_at": at.isoformat(),
+        "level": "INFO",
+        "source": source,
+        "message": message,
+    }
+    return json.dumps({**record, **more}).encode()
+
+
+def _query(database_url: str, sql: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(database_url) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def _consume(database_url: str, servers: str) -> None:
+    window_service.BATCH_MESSAGES = 300  # many small transactions, so that kills hit all of their moments
+    WindowService(database_url, servers).run(until_end=True)
+
+
+def test_kills_count_no_line_twice_and_lose_none(fresh_topic: str, database_url: str) -> None:
+    """Forbids windows, open lines and position that disagree after a crash."""
+    minutes, rate = 6, 40
+    generator = LogGenerator(QUIET, 3, BEGIN, rate)
+    lines = list(generator.lines(minutes * 60 * rate))
+    _send(fresh_topic, [line.encode("t") for line in lines])
+    moments = random.Random(5)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["orchestration.ingest.logs.window_service"])
+    for _ in range(4):
+        before = _query(database_url, "select coalesce(sum(next_offset), 0) from ops.consumer_offsets")
+        process = context.Process(target=_consume, args=(database_url, fresh_topic))
+        process.start()
+        deadline = time.monotonic() + 60
+        while process.is_alive() and time.monotonic() < deadline:
+            if (
+                _query(database_url, "select coalesce(sum(next_offset), 0) from ops.consumer_offsets")
+                != before
+            ):
+                break
+            time.sleep(0.01)
+        process.join(moments.uniform(0.0, 0.2))
+        process.kill()
+        process.join()
+
+    WindowService(database_url, fresh_topic).run(until_end=True, close_all=True)
+
+    # Every minute has 60 s x 40 lines, whatever was killed: expected from the generator's own rate.
+    assert _query(
+        database_url, "select starts_at, lines from logs.windows where source = '' order by starts_at"
+    ) == [(BEGIN + timedelta(minutes=m), 60 * rate) for m in range(minutes)]
+    assert _query(database_url, "select sum(lines) from logs.windows where source <> ''") == [(len(lines),)]
+    assert _query(database_url, "select sum(lines) from logs.window_templates") == [(len(lines),)]
+    assert _query(database_url, "select count(*) from logs.open_lines") == [(0,)]
+    assert _query(database_url, "select count(*) from logs.verdicts") == [(minutes,)]
+
+
+def test_a_late_line_corrects_a_closed_window(fresh_topic: str, database_url: str) -> None:
+    """Forbids dropping out-of-order telemetry, or counting it into the wrong minute."""
+    _send(fresh_topic, [_line(BEGIN), _line(BEGIN + timedelta(minutes=5))])
+    service = WindowService(database_url, fresh_topic)
+    service.run(until_end=True)
+    _send(fresh_topic, [_line(BEGIN + timedelta(seconds=30), level="ERROR")])
+
+    WindowService(database_url, fresh_topic).run(until_end=True)
+
+    assert _query(
+        database_url,
+        "select lines, errors, late_lines, revision, closed_at is not null from logs.windows "
+        f"where source = '' and starts_at = '{BEGIN.isoformat()}'",
+    ) == [(2, 1, 1, 1, True)]
+
+
+def test_bad_lines_are_refused_or_cleaned_and_stop_nothing(fresh_topic: str, database_url: str) -> None:
+    """Forbids a service that one message stops, or that believes a timestamp of 2098."""
+    hostile = "x'; drop table logs.windows; --\"{}\\"
+    good = [
+        _line(BEGIN, hostile),
+        _line(BEGIN, message="a\x00b\x1b[31m"),
+        _line(BEGIN, message="y" * 1_048_576),
+    ]
+    bad = [
+        b"not json", b"", b"[1, 2]", b"\xff\xfe\x00", b"{}",
+        _line(datetime(2098, 1, 1, tzinfo=UTC)), _line(datetime(1970, 1, 1, tzinfo=UTC)),
+        _line(BEGIN, source=""), b'{"tenant_id": "t", "event_at": "yesterday", "source": "a", "message": "b"}',
+        b'{"tenant_id": "t"' + b"[" * 20_000,
+    ]  # fmt: skip
+    _send(fresh_topic, [*good, *bad, _line(BEGIN)])
+
+    counts = WindowService(database_url, fresh_topic).run(until_end=True, close_all=True)
+
+    assert (counts.lines, counts.refused) == (len(good) + 1, len(bad))
+    assert _query(database_url, "select count(*) from logs.refused_lines") == [(len(bad),)]
+    assert _query(database_url, "select max(starts_at) from logs.windows") == [(BEGIN,)]
+    assert (hostile,) in _query(database_url, "select source from logs.windows")
+
+
+def test_an_outage_becomes_a_signal_with_its_lines(fresh_topic: str, database_url: str) -> None:
+    """Forbids a detector that needs the labels, or a signal that nobody can act on."""
+    generator = LogGenerator(QUIET, 11, BEGIN, 20)
+    payloads = [line.encode("t", with_truth=False) for line in generator.lines(20 * 60 * 12)]
+    generator.inject(AnomalyType.SERVICE_OUTAGE, "payment-service")
+    payloads += [line.encode("t", with_truth=False) for line in generator.lines(20 * 60 * 2)]
+    _send(fresh_topic, payloads)
+
+    WindowService(database_url, fresh_topic).run(until_end=True, close_all=True)
+
+    found = _query(
+        database_url,
+        "select distinct subject, evidence -> 'sample_lines' ->> 0 from ops.signals "
+        "where tenant_id = 't' and kind = 'log_errors'",
+    )
+    assert {subject for subject, _ in found} == {"payment-service"}
+    assert any("503" in str(line) or "refused" in str(line) or "instance" in str(line) for _, line in found)
