@@ -1,7 +1,10 @@
 """The model card: what the model is, on what it was judged, and where it must not be trusted."""
 
+from collections.abc import Sequence
+
 from ml.datasets.training_set import TrainingSet
 from ml.evaluation.report import EvaluationReport, RuleScore
+from ml.evaluation.segments import Segment
 from ml.models.failure import FailureModel
 
 _DEFINITIONS = """\
@@ -16,7 +19,12 @@ right alert events.
 
 
 def model_card(
-    name: str, data: TrainingSet, model: FailureModel, report: EvaluationReport, folds: int
+    name: str,
+    data: TrainingSet,
+    model: FailureModel,
+    report: EvaluationReport,
+    folds: int,
+    segments: Sequence[Segment] = (),
 ) -> str:
     """Render the card as Markdown."""
     summary = data.summary()
@@ -49,8 +57,18 @@ and calibration of a fold come from its own training rows. Pooled: {report.rows:
 |---|---|
 | average precision | {report.average_precision} |
 | Brier skill against the base rate | {report.brier_skill} |
+| F1 over machine-hours (always alarm {report.always_alarm_f1:.3f}) | {report.f1} |
 | expected calibration error, all rows | {report.ece:.4f} |
 | expected calibration error, probability above 0.1 ({report.risky_rows:,} rows) | {report.ece_risky:.4f} |
+
+Realised cost with a missed failure at {report.costs.missed_failure:g} and a visit at \
+{report.costs.visit:g}: {_cost_line(report)}.
+
+## By machine model
+{_segment_table(segments)}
+
+Pictures beside this card: `reliability.png` (said against observed rates), `precision_recall.png`, \
+`feature_importance.png` (what the trees split on).
 
 ## Definitions
 {_DEFINITIONS}
@@ -62,6 +80,26 @@ place by precision alone.
 read, not that wear was foreseen.
 - The final model is trained on all rows; the figures above are those of the folds' models.
 """
+
+
+def _cost_line(report: EvaluationReport) -> str:
+    rules = {"the model": report.model, **report.baselines}
+    return ", ".join(f"{name} {report.costs.of(rule.events):,.0f}" for name, rule in rules.items())
+
+
+def _segment_table(segments: Sequence[Segment]) -> str:
+    if not segments:
+        return "The tenant's machines state no model."
+    lines = [
+        "| model | machines | event recall | event precision | average precision |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {found.name} | {found.machines} | {found.recall} | {found.precision} "
+            f"| {found.average_precision:.3f} |"
+            for found in segments
+        ),
+    ]
+    return "\n".join(lines)
 
 
 def rule_table(report: EvaluationReport) -> str:

@@ -12,6 +12,7 @@ from ml.datasets.training_set import NotEnoughDataError, TrainingSet, build_trai
 from ml.datasets.warehouse import WarehouseHistory, label_disagreements, read_history
 from ml.evaluation.model_card import model_card
 from ml.evaluation.plots import importance_figure, precision_recall_figure, reliability_figure
+from ml.evaluation.segments import by_equipment_model
 from ml.models.horizons import Horizon
 from ml.registry.client import MODEL_CARD_FILE, Candidate, ModelRegistry, RegisteredVersion, VersionKey
 from ml.registry.gate import Criterion, absolute_criteria
@@ -135,7 +136,7 @@ def _candidate(
     leakage: LeakageReport,
 ) -> Candidate:
     found, report = trained.out_of_fold, trained.report
-    card = model_card(key.name, data, trained.model, report, trained.folds)
+    card = model_card(key.name, data, trained.model, report, trained.folds, by_equipment_model(data, found))
     return Candidate(
         key=key,
         model=trained.model,
