@@ -96,28 +96,43 @@ def export(
     )
 
 
-def train(tenant: Tenant = None, as_of: AsOf = None) -> None:
+def train(
+    tenant: Tenant = None,
+    as_of: AsOf = None,
+    missed_failure: Annotated[
+        float | None, typer.Option(help="Price of a failure without an alert; with it, alerts go by cost.")
+    ] = None,
+    visit: Annotated[float, typer.Option(help="Price of one visit, in the same unit.")] = 1.0,
+    crew_hours: Annotated[
+        float | None,
+        typer.Option(help="Hours per week that the crew has for visits; without limit by default."),
+    ] = None,
+) -> None:
     """Train every horizon, register challengers, and promote those that pass the gate and win.
 
-    Example: `opsgraph train --tenant azure-pdm`
+    Example: `opsgraph train --tenant azure-pdm --missed-failure 10 --crew-hours 40`
     """
     import psycopg
 
     from ml.datasets.warehouse import WarehouseNotBuiltError, tenants
+    from ml.evaluation.costs import OperatingCosts
     from ml.models.horizons import HORIZONS
     from ml.registry.client import ModelRegistry
     from ml.registry.decide import decide_pending
     from ml.registry.rules import PromotionRule
+    from ml.training.fitting import FailureParameters
     from ml.training.pipeline import train_tenant
 
     environment = Environment()
     registry = ModelRegistry(environment.mlflow_tracking_uri)
+    costs = None if missed_failure is None else OperatingCosts(missed_failure, visit, crew_hours)
+    parameters, instant = FailureParameters(costs=costs), _instant(as_of)
     try:
         chosen = [tenant] if tenant else tenants(environment.database_url)
         for name in chosen:
             for horizon in HORIZONS:
                 _print_training(
-                    train_tenant(environment.database_url, registry, name, horizon, _instant(as_of))
+                    train_tenant(environment.database_url, registry, name, horizon, instant, parameters)
                 )
     except WarehouseNotBuiltError as error:
         _fail(str(error))
