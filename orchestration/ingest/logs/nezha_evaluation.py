@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from orchestration.ingest.logs.detector import LogDetector
+from orchestration.ingest.logs.detector import ALERT_SCORE, LogDetector
 from orchestration.ingest.logs.evidence import MetricPoint, Verdict, WindowLines
 from orchestration.ingest.logs.replayed_windows import WINDOW, cut_windows
 from orchestration.ingest.logs.spike_rule import mission_rule
@@ -109,14 +109,17 @@ def _looks(detector: LogDetector, window: WindowLines) -> Iterable[Verdict]:
             yield detector.look(WindowLines(window.starts_at, window.ends_at, part, window.metrics), until)
 
 
-def evaluate_nezha(day: NezhaDay, warm: NezhaDay | None = None) -> NezhaResult:
+def evaluate_nezha(
+    day: NezhaDay, warm: NezhaDay | None = None, alert_score: float = ALERT_SCORE
+) -> NezhaResult:
     """Run the detector over a day, after another day if one is given, and judge its alerts.
 
     Args:
         day: Judged day.
         warm: Day that the detector sees before (its labels are not used); None starts it from nothing.
+        alert_score: Threshold of an alert.
     """
-    detector = LogDetector()
+    detector = LogDetector(alert_score)
     if warm is not None:
         run_detector(detector, _windows(warm.lines, warm.metrics))
     return judge(run_detector(detector, _windows(day.lines, day.metrics)), day.faults)

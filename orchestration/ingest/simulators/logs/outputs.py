@@ -167,7 +167,7 @@ class KafkaOutput:
                     self._sender.send(TOPIC, key, payload)
                 self._sender.flush()
                 self.report.delivered += len(batch)
-                return self.report
+                break
             except DeliveryError as error:
                 self.report.errors.append(str(error))
                 if tried == TRIES:

@@ -55,7 +55,8 @@ ANOMALOUS: dict[AnomalyType, tuple[tuple[Step, ...], ...]] = {
         (("ERROR", "request {id} timed out after {ms} ms"),),
     ),
     AnomalyType.SECURITY_THREAT: (
-        (("WARNING", "login failed for user {user} from {ip}"), ("ERROR", "account {user} locked after 5 failed logins from {ip}")),
+        (("WARNING", "login failed for user {user} from {ip}"),
+         ("ERROR", "account {user} locked after 5 failed logins from {ip}")),
         (("ERROR", "blocked SQL injection in parameter id: ' OR '1'='1' -- from {ip}"),
          ("ERROR", "blocked SQL injection: UNION SELECT password FROM users from {ip}")),
         (("ERROR", "blocked XSS payload <script>document.cookie</script> from {ip}"),

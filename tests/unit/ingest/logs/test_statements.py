@@ -75,7 +75,7 @@ def test_nothing_is_said_before_the_warm_up() -> None:
 
 
 def test_the_missions_rule_is_exact() -> None:
-    """Forbids a rule that is a little different: 5 errors, or more than a tenth; truth only when asked for."""
+    """Forbids a rule that is a little different; the ground truth counts only when asked for."""
     assert is_spike(10_000, 5)
     assert not is_spike(10_000, 4)
     assert not is_spike(10, 1)  # exactly a tenth is not more than a tenth
