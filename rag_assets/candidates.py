@@ -4,12 +4,13 @@ Add a ranking to `RANKINGS` when it judges documents apart from the others. Avoi
 here (`rag_assets.rerank`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_assets.embedding import Vectors
 from rag_assets.index.contract import Passage, TenantLeakError, TenantScope, VectorHit
 from rag_assets.library import TenantLibrary
 from rag_assets.postings import Keys, Scores
@@ -30,8 +31,8 @@ class Candidates:
 
     Attributes:
         positions: Shape (n,): places in the tenant's library.
-        scores: Shape (n, 5): raw scores in the order of `RANKINGS`; NaN where a vector ranking
-            did not reach the document.
+        scores: Shape (n, 5): raw scores in the order of `RANKINGS`; NaN where a document
+            has no such vector or its passages are too far.
         ranks: Shape (n, 5): places in each ranking, from 0; `DOCUMENT_DEPTH` where it is not in it.
         fused: Shape (n,): sum of 1 / (k + rank) over the rankings.
         passages: The passage of each document that words and meaning put first.
@@ -50,7 +51,7 @@ class Candidates:
 
 
 def find_candidates(
-    library: TenantLibrary, scope: TenantScope, keys: Keys, hits: Mapping[str, Sequence[VectorHit]]
+    library: TenantLibrary, scope: TenantScope, keys: Keys, query: Vectors, hits: Sequence[VectorHit]
 ) -> Candidates:
     """Fuse the rankings of one question.
 
@@ -58,7 +59,8 @@ def find_candidates(
         library: The tenant's documents.
         scope: Whose, and which documents to leave out.
         keys: Keys of the question's words, without repeats.
-        hits: What the engine found, by vector name; best first.
+        query: Vector of the question.
+        hits: Nearest passages that the engine found, best first.
 
     Raises:
         TenantLeakError: The engine returned a passage of another tenant.
@@ -71,11 +73,17 @@ def find_candidates(
         "passage_words": np.maximum.reduceat(of_passages, library.first_passages[:-1]),
     }
     rankings: list[tuple[NDArray[np.int64], Scores]] = []
+    cosines = {name: library.vectors[name].cosines(query) for name in library.vectors}
     for name in RANKINGS:
-        if name in by_words:
-            rankings.append(_of_words(by_words[name], allowed))
+        if name in cosines:
+            # Shifted by 1, so that no cosine is taken for "not found".
+            known = np.where(allowed, np.nan_to_num(cosines[name] + 1.0), 0.0)
+            places, values = _top(known, DOCUMENT_DEPTH)
+            rankings.append((places, values - 1.0))
+        elif name in by_words:
+            rankings.append(_top(np.where(allowed, by_words[name], 0.0), DOCUMENT_DEPTH))
         else:
-            rankings.append(_of_vectors(library, hits.get(name, ()), allowed))
+            rankings.append(_of_vectors(library, hits, allowed))
     found = np.unique(np.concatenate([places for places, _ in rankings]))
     scores = np.full((len(found), len(RANKINGS)), np.nan)
     ranks = np.full((len(found), len(RANKINGS)), DOCUMENT_DEPTH, dtype=np.int64)
@@ -83,28 +91,24 @@ def find_candidates(
         rows = np.searchsorted(found, places)
         scores[rows, column] = values
         ranks[rows, column] = np.minimum(np.arange(len(places)), DOCUMENT_DEPTH)
-        if name in by_words:
-            scores[:, column] = by_words[name][found]
+        known = by_words.get(name, cosines.get(name))
+        if known is not None:
+            scores[:, column] = known[found]
     fused = np.where(ranks < DOCUMENT_DEPTH, 1.0 / (RRF_K + 1 + ranks), 0.0).sum(axis=1)
     order = np.lexsort((found, -fused))
     found = found[order]
-    places = _best_passages(library, found, of_passages, hits.get("passage", ()))
-    passages = tuple(
-        library.documents[position].passages[place - library.first_passages[position]]
-        for position, place in zip(found.tolist(), places, strict=True)
-    )
+    places = _best_passages(library, found, of_passages, hits)
+    passages = tuple(library.in_order[place] for place in places)
     return Candidates(found, scores[order], ranks[order], fused[order], passages, of_passages[places])
 
 
-def _of_words(scores: Scores, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Scores]:
-    """The best documents with a word in common, best first; ties by place."""
-    scores = np.where(allowed, scores, 0.0)
-    if len(scores) > DOCUMENT_DEPTH:
-        least = np.partition(scores, -DOCUMENT_DEPTH)[-DOCUMENT_DEPTH]
-        places = np.flatnonzero(scores >= max(least, 1e-12))
-    else:
-        places = np.flatnonzero(scores > 0)
-    places = places[np.argsort(-scores[places], kind="stable")][:DOCUMENT_DEPTH]
+def _top(scores: Scores, depth: int) -> tuple[NDArray[np.int64], Scores]:
+    """The places with the highest scores above 0, best first; ties by place."""
+    places = np.flatnonzero(scores > 0)
+    if len(places) > depth:
+        found = scores[places]
+        places = places[found >= np.partition(found, -depth)[-depth]]
+    places = places[np.argsort(-scores[places], kind="stable")][:depth]
     return places, scores[places]
 
 
@@ -137,11 +141,10 @@ def _best_passages(
     """For each document the passage that its words and its meaning put first, as a place in the library."""
     first = library.first_passages
     fused = np.zeros(len(words))
-    if len(words):
-        top = np.argsort(-words, kind="stable")[:PASSAGE_DEPTH]
-        top = top[words[top] > 0]
-        fused[top] += 1.0 / (RRF_K + 1 + np.arange(len(top)))
+    top, _ = _top(words, PASSAGE_DEPTH)
+    fused[top] += 1.0 / (RRF_K + 1 + np.arange(len(top)))
     for rank, hit in enumerate(hits, start=1):
         position = owner(library, hit)
         fused[first[position] + library.passages[hit.chunk_id].ordinal] += 1.0 / (RRF_K + rank)
-    return [int(first[item] + np.argmax(fused[first[item] : first[item + 1]])) for item in found.tolist()]
+    starts = first.tolist()
+    return [starts[item] + int(fused[starts[item] : starts[item + 1]].argmax()) for item in found.tolist()]

@@ -132,6 +132,7 @@ def cached_graph(cache_dir: Path, precision: str = "fp32") -> Path:
         quantization.quantize_dynamic(
             str(cached_graph(cache_dir)),
             str(partial),
+            op_types_to_quantize=["MatMul", "Attention"],
             weight_type=quantization.QuantType.QInt8,
             # onnxruntime can't infer the types behind its own fused operators.
             extra_options={"DefaultTensorType": 1},

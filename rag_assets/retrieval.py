@@ -16,7 +16,6 @@ import numpy as np
 from rag_assets.analysis import searchable, terms
 from rag_assets.caching import ContentCache
 from rag_assets.candidates import (
-    DOCUMENT_DEPTH,
     PASSAGE_DEPTH,
     RRF_K,
     Candidates,
@@ -24,7 +23,7 @@ from rag_assets.candidates import (
 )
 from rag_assets.embedding import Embedder, Vectors
 from rag_assets.freshness import FirmwareInUse, not_applicable
-from rag_assets.index.contract import OpenBuild, Passage, TenantScope, VectorHit, VectorQuery
+from rag_assets.index.contract import OpenBuild, Passage, TenantScope, VectorQuery
 from rag_assets.lexical import query_keys
 from rag_assets.library import IndexedDocument, TenantLibrary
 from rag_assets.postings import Keys
@@ -136,6 +135,7 @@ class Retriever:
         build: The open build; `close` closes it.
         embedder: The embedder that the build is stamped with.
         ranker: Orders the candidates; without one the first stage's order stands.
+        rankers: Of single tenants, in place of `ranker`.
         build_id: Name of the build, for the caches; without it nothing is cached.
         caches: Shared by the retrievers of successive builds.
     """
@@ -147,17 +147,21 @@ class Retriever:
         ranker: Ranker | None = None,
         build_id: str = "",
         caches: RetrievalCaches | None = None,
+        rankers: Mapping[str, Ranker] | None = None,
     ) -> None:
         self._build = build
         self._embedder = embedder
-        self.ranker = ranker
+        self._ranker = ranker
+        self._rankers = rankers or {}
         # Another ranker orders otherwise: it is part of what a kept result was made from.
-        self._made_from = f"{build_id}/{_digest(ranker)}"
+        orders = {"": ranker, **self._rankers}
+        self._made_from = "/".join([build_id, *(_digest(orders[tenant]) for tenant in sorted(orders))])
         self._caches = caches if build_id else None
         by_tenant: dict[str, list[Passage]] = {}
         for passage in build.passages():
             by_tenant.setdefault(passage.tenant_id, []).append(passage)
-        self._libraries = {tenant: TenantLibrary(passages) for tenant, passages in by_tenant.items()}
+        vectors = dict(build.document_vectors())
+        self._libraries = {tenant: TenantLibrary(passages, vectors) for tenant, passages in by_tenant.items()}
 
     def search(self, request: SearchRequest) -> tuple[SearchHit, ...]:
         """The best documents of the tenant, best first; empty if it has none.
@@ -181,8 +185,9 @@ class Retriever:
         if found is None:
             return ()
         order = np.arange(len(found.candidates))
-        if self.ranker is not None:
-            judged = self.ranker.scores(found.features(request.asked_on))
+        ranker = self._rankers.get(request.tenant_id, self._ranker)
+        if ranker is not None:
+            judged = ranker.scores(found.features(request.asked_on))
             order[: len(judged)] = np.argsort(-judged, kind="stable")
         return _hits(found, order[: request.top_k])
 
@@ -194,7 +199,9 @@ class Retriever:
         if not library.documents or not request.query.strip():
             return None
         keys = query_keys(terms(searchable(request.query)))
-        found = find_candidates(library, scope, keys, self._vector_hits(scope, request.query))
+        vector = self._vector(request.tenant_id, request.query)
+        hits = self._build.search(scope, [VectorQuery("passage", PASSAGE_DEPTH, vector)])[0]
+        found = find_candidates(library, scope, keys, vector, hits)
         return FirstStage(library, keys, found) if len(found) else None
 
     def excluded(self, request: SearchRequest) -> Mapping[str, str]:
@@ -222,16 +229,6 @@ class Retriever:
         return self._caches.vectors.get_or_make(
             tenant_id, self._embedder.name, query, lambda: self._embedder.embed([query])[0]
         )
-
-    def _vector_hits(self, scope: TenantScope, query: str) -> dict[str, list[VectorHit]]:
-        vector = self._vector(scope.tenant_id, query)
-        queries = [
-            VectorQuery("passage", PASSAGE_DEPTH, vector),
-            VectorQuery("title", DOCUMENT_DEPTH, vector),
-            VectorQuery("lead", DOCUMENT_DEPTH, vector),
-        ]
-        rankings = self._build.search(scope, queries)
-        return {query.using: hits for query, hits in zip(queries, rankings, strict=True)}
 
 
 def _digest(ranker: Ranker | None) -> str:

@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -41,42 +40,58 @@ def register(app: typer.Typer) -> None:
 
 
 def index(
-    path: Annotated[Path, typer.Argument(help="Folder of Markdown; front matter is optional.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="Folder, s3://bucket/prefix, or git+URL[@branch]; *.md, *.html, *.pdf, *.txt."),
+    ],
     tenant: Tenant,
 ) -> None:
-    """Read a folder into the corpus, and index the corpus.
+    """Read documents into the corpus, and index the corpus.
 
-    The new build answers only after it has been verified; until then the old one does.
+    The new build answers only after it has been verified; until then the old one does. A file that can't
+    be read is listed with its reason and keeps its last good text.
 
     Example: `opsgraph index docs/runbooks --tenant demo-plant`
     """
-    from rag_assets.index.build import BuildStatus, EmptyCorpusError
-    from rag_assets.index.refresh import read_source, refresh_index
+    from rag_assets.index.refresh import store_files
+    from rag_assets.sources.git import GitError
+    from rag_assets.sources.named import SourceNotFoundError, open_source
 
     environment = Environment()
-    if not path.is_dir():
-        _fail(f"{path} is not a folder: give a folder that holds Markdown files")
-    source = f"{tenant}:{path.resolve()}"
-    with _database_told(environment):
-        change = read_source(environment.database_url, path, source, tenant)
+    try:
+        found = open_source(source, environment.state_dir / "checkouts")
+        with _database_told(environment):
+            change = store_files(environment.database_url, found.files, f"{tenant}:{found.name}", tenant)
+    except (GitError, SourceNotFoundError) as error:
+        _fail(str(error))
     console.print(
         f"{change.document_count} documents read, {change.changed_count} new or changed, "
         f"{change.removed_count} removed"
     )
     for item in change.broken:
         console.print(f"[yellow]left out[/] {escape(item.path)}: {escape(item.reason)}")
+    _build_index(environment)
+
+
+def _build_index(environment: Environment) -> None:
+    from rag_assets.index.build import BuildStatus, EmptyCorpusError
+    from rag_assets.index.refresh import refresh_index
+
     today = datetime.now(UTC).date()
     store, embedder = _store(environment), _embedder(environment)
     try:
-        outcome = refresh_index(environment.database_url, store, embedder, GOLDEN_QUESTIONS, today)
+        with _database_told(environment):
+            outcome = refresh_index(environment.database_url, store, embedder, GOLDEN_QUESTIONS, today)
     except EmptyCorpusError as error:
         _fail(str(error))
     for check in outcome.checks:
         mark = "[green]passed[/]" if check.passed else "[red]failed[/]"
         console.print(f"{mark} {check.name}: {escape(check.detail)}")
+    written = f", {outcome.written_count} chunks written" if outcome.checks else ""
+    on = f" on {outcome.base_build_id}" if outcome.base_build_id else ""
     console.print(
-        f"{outcome.build_id} {outcome.status.value}: {outcome.document_count} documents, "
-        f"{outcome.chunk_count} chunks, {outcome.embedded_count} texts embedded"
+        f"{outcome.build_id} {outcome.status.value}{on}: {outcome.document_count} documents, "
+        f"{outcome.chunk_count} chunks{written}, {outcome.embedded_count} texts embedded"
     )
     if outcome.status is BuildStatus.REJECTED:
         _fail("the build was rejected; the earlier one keeps answering")

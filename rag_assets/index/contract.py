@@ -165,6 +165,10 @@ class OpenBuild(Protocol):
         """Every passage as it is stored, of all tenants, in no fixed order."""
         ...
 
+    def document_vectors(self) -> Iterator[tuple[str, Mapping[str, Vectors]]]:
+        """Chunk id and vectors of every document's first passage, of all tenants, in no fixed order."""
+        ...
+
     def search(self, scope: TenantScope, queries: Sequence[VectorQuery]) -> list[list[VectorHit]]:
         """Exact nearest points of one tenant for each query, best first."""
         ...

@@ -7,13 +7,14 @@ questions then get equal evidence, and a full scan of 20,000 vectors takes about
 import fcntl
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import qdrant_edge as edge
 
+from rag_assets.embedding import Vectors
 from rag_assets.index.contract import (
     DENSE_NAMES,
     BuildUnavailableError,
@@ -23,7 +24,15 @@ from rag_assets.index.contract import (
     VectorHit,
     VectorQuery,
 )
-from rag_assets.index.layout import INDEXED_FIELDS, PAGE, engine_point, passages, scope_filter
+from rag_assets.index.layout import (
+    INDEXED_FIELDS,
+    PAGE,
+    document_vectors,
+    engine_point,
+    first_passages,
+    passages,
+    scope_filter,
+)
 
 _POINTS_PER_UPDATE = 500
 _POLL_SECONDS = 0.1
@@ -113,8 +122,9 @@ def _new_shard(folder: Path, dimension: int) -> edge.EdgeShard:
     }
     # A build that did not reach close() is thrown away: there is nothing to replay from a log.
     shard = edge.EdgeShard.create(str(folder), edge.EdgeConfig(vectors=vectors, wal_enabled=False))
-    for name in INDEXED_FIELDS:
-        shard.update(edge.UpdateOperation.create_field_index(name, edge.PayloadSchemaType.Keyword))
+    for name, kind in INDEXED_FIELDS.items():
+        field_type = getattr(edge.PayloadSchemaType, kind)
+        shard.update(edge.UpdateOperation.create_field_index(name, field_type))
     return shard
 
 
@@ -163,14 +173,23 @@ class EdgeBuild:
 
         return passages(read_page)
 
+    def document_vectors(self) -> Iterator[tuple[str, Mapping[str, Vectors]]]:
+        """Vectors of every document's first passage."""
+
+        def read_page(offset: Any) -> tuple[list[Any], Any]:
+            return self._shard.scroll(
+                edge.ScrollRequest(offset=offset, limit=PAGE, filter=first_passages(edge), with_vector=True)
+            )
+
+        return document_vectors(read_page)
+
     def search(self, scope: TenantScope, queries: Sequence[VectorQuery]) -> list[list[VectorHit]]:
         """All queries in one pass over the shard, filtered by the scope."""
-        restriction = scope_filter(edge, scope)
         requests = [
             edge.QueryRequest(
                 limit=query.limit,
                 query=edge.Query.Nearest(query.dense.tolist(), using=query.using),
-                filter=restriction,
+                filter=scope_filter(edge, scope),
                 params=edge.SearchParams(exact=True),
                 with_payload=False,
             )

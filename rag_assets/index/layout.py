@@ -4,13 +4,16 @@ The embedded engine and the server's client name their types alike; each passes 
 anything that only one of them needs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
+from rag_assets.embedding import Vectors
 from rag_assets.index.contract import IndexPoint, Passage, TenantScope
 
-INDEXED_FIELDS = ("tenant_id", "document_key")
-"""Payload fields that a filter names."""
+INDEXED_FIELDS = {"tenant_id": "Keyword", "document_key": "Keyword", "ordinal": "Integer"}
+"""Payload fields that a filter names, with the engine's type of each."""
 
 PAGE = 1000
 
@@ -55,3 +58,15 @@ def passages(read_page: ReadPage) -> Iterator[Passage]:
     """Every stored passage."""
     for record in records(read_page):
         yield Passage.from_payload(str(record.id), record.payload or {})
+
+
+def first_passages(types: Any) -> Any:
+    """The filter of every document's first passage."""
+    return types.Filter(must=[types.FieldCondition(key="ordinal", match=types.MatchValue(value=0))])
+
+
+def document_vectors(read_page: ReadPage) -> Iterator[tuple[str, Mapping[str, Vectors]]]:
+    """Chunk id and vectors of every record."""
+    for record in records(read_page):
+        vectors = {name: np.asarray(vector, dtype=np.float32) for name, vector in record.vector.items()}
+        yield str(record.id), vectors

@@ -16,6 +16,8 @@ from rag_assets.evaluation.questions import read_questions
 from rag_assets.index.build import BuildOutcome, build_index
 from rag_assets.index.contract import VectorStore
 from rag_assets.index.corpus import CorpusChange, known_documents, store_collection
+from rag_assets.sources.insights import SOURCE as INSIGHTS
+from rag_assets.sources.insights import insight_documents
 
 CHECK_NAMES = (
     "index_is_not_empty",
@@ -46,6 +48,12 @@ def store_files(
     with psycopg.connect(database_url) as connection:
         collection = read_files(files, tenant_id, known_documents(connection, source))
         return store_collection(connection, collection, source)
+
+
+def refresh_insights(database_url: str) -> CorpusChange:
+    """Write what the marts say of each machine into the corpus; nothing changes while the data do not."""
+    with psycopg.connect(database_url) as connection:
+        return store_collection(connection, insight_documents(connection), INSIGHTS)
 
 
 def refresh_index(

@@ -3,12 +3,13 @@
 Only what is particular to the server belongs here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
+from rag_assets.embedding import Vectors
 from rag_assets.index.contract import (
     DENSE_NAMES,
     BuildUnavailableError,
@@ -21,7 +22,9 @@ from rag_assets.index.contract import (
 from rag_assets.index.layout import (
     INDEXED_FIELDS,
     PAGE,
+    document_vectors,
     engine_point,
+    first_passages,
     passages,
     records,
     scope_filter,
@@ -58,8 +61,8 @@ class ServerStore:
                 for name in DENSE_NAMES
             },
         )
-        for name in INDEXED_FIELDS:
-            self._client.create_payload_index(collection, name, models.PayloadSchemaType.KEYWORD)
+        for name, kind in INDEXED_FIELDS.items():
+            self._client.create_payload_index(collection, name, models.PayloadSchemaType[kind.upper()])
         writer = ServerWriter(self._client, collection, build_id)
         if base is not None:
             writer.copy(base)
@@ -139,14 +142,28 @@ class ServerBuild:
 
         return passages(read_page)
 
+    def document_vectors(self) -> Iterator[tuple[str, Mapping[str, Vectors]]]:
+        """Vectors of every document's first passage."""
+
+        def read_page(offset: Any) -> tuple[list[Any], Any]:
+            return self._client.scroll(
+                self._collection,
+                limit=PAGE,
+                offset=offset,
+                scroll_filter=first_passages(models),
+                with_payload=False,
+                with_vectors=["title", "lead"],
+            )
+
+        return document_vectors(read_page)
+
     def search(self, scope: TenantScope, queries: Sequence[VectorQuery]) -> list[list[VectorHit]]:
         """All queries in one request, filtered by the scope."""
-        restriction = scope_filter(models, scope)
         requests = [
             models.QueryRequest(
                 query=query.dense.tolist(),
                 using=query.using,
-                filter=restriction,
+                filter=scope_filter(models, scope),
                 limit=query.limit,
                 params=models.SearchParams(exact=True),
                 with_payload=False,

@@ -10,12 +10,14 @@ import dagster as dg
 from orchestration.automation import WHEN_UPSTREAM_IS_SOUND
 from orchestration.defs.knowledge.checks import INDEX_CHECKS, check_results
 from orchestration.environment import PROJECT_ROOT
+from orchestration.resources.kafka import KafkaResource
 from orchestration.resources.postgres import PostgresResource
 from orchestration.resources.vector_store import VectorStoreResource
 from rag_assets.documents import CORPUS_DIR
-from rag_assets.index.refresh import read_source, refresh_index
+from rag_assets.index.refresh import read_source, refresh_index, refresh_insights
 
 GOLDEN_QUESTIONS = PROJECT_ROOT / "tests" / "evals" / "golden" / "questions.jsonl"
+INSIGHT_METRICS = ["intermediate", "int_equipment_metrics_hourly"]
 
 
 @dg.asset(
@@ -41,8 +43,36 @@ def knowledge_corpus(postgres: PostgresResource) -> dg.MaterializeResult:
 
 
 @dg.asset(
+    key=["knowledge", "insights"],
+    deps=[["marts", "dim_equipment"], ["marts", "fact_equipment_events"], INSIGHT_METRICS],
+    group_name="knowledge",
+    owners=["team:reliability-engineering"],
+    kinds={"postgres"},
+    automation_condition=WHEN_UPSTREAM_IS_SOUND,
+)
+def knowledge_insights(postgres: PostgresResource) -> dg.MaterializeResult:
+    """A document per machine from the marts: what changed this week; equal data leave it as it is."""
+    change = refresh_insights(postgres.url)
+    metadata = {"dagster/row_count": change.document_count, "changed": change.changed_count}
+    return dg.MaterializeResult(metadata=metadata)
+
+
+@dg.asset(
+    key=["knowledge", "updates"],
+    group_name="knowledge",
+    owners=["team:reliability-engineering"],
+    kinds={"kafka", "postgres"},
+)
+def knowledge_updates(postgres: PostgresResource, kafka: KafkaResource) -> dg.MaterializeResult:
+    """Documents from the topic `knowledge-updates`; the position moves in their transaction."""
+    from orchestration.defs.knowledge.updates import apply_waiting
+
+    return dg.MaterializeResult(metadata=apply_waiting(kafka.bootstrap_servers, postgres.url))
+
+
+@dg.asset(
     key=["knowledge", "index"],
-    deps=[knowledge_corpus],
+    deps=[knowledge_corpus, knowledge_insights, knowledge_updates],
     group_name="knowledge",
     owners=["team:reliability-engineering"],
     kinds={"qdrant"},
@@ -57,6 +87,8 @@ def knowledge_index(postgres: PostgresResource, vector_store: VectorStoreResourc
         "dagster/row_count": outcome.chunk_count,
         "documents": outcome.document_count,
         "embedded": outcome.embedded_count,
+        "written": outcome.written_count,
+        "base": outcome.base_build_id or "none",
         "build": outcome.build_id,
         "status": outcome.status.value,
     }

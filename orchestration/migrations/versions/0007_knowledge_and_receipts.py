@@ -24,6 +24,14 @@ create table rag.build_documents (
     primary key (build_id, tenant_id, document_id, version)
 );
 
+-- The champion among a tenant's rankers, copied from the registry: answering needs no MLflow.
+create table rag.served_rankers (
+    tenant_id text primary key,
+    model_version text not null,
+    ranker jsonb not null,
+    served_from timestamptz not null default now()
+);
+
 -- Measures of a build's answers to golden questions, one row per build and measure.
 create table rag.retrieval_measures (
     build_id text not null references rag.index_builds (build_id) on delete cascade,
@@ -40,6 +48,7 @@ create table rag.retrieval_measures (
 
 DOWNGRADE = """
 drop table rag.retrieval_measures;
+drop table rag.served_rankers;
 drop table rag.build_documents;
 alter table rag.index_builds drop column point_format, drop column base_build_id, drop column written_count;
 """
