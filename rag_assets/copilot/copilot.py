@@ -214,7 +214,7 @@ class Copilot:
             return FoundPassages(retriever.search(request), build.build_id)
 
     def answers(self) -> AbstractContextManager[psycopg.Connection[Any]]:
-        """A connection to the kept answers, committed at the end of the block."""
+        """A connection to the kept answers; each statement commits by itself."""
         return self._receipts.connection()
 
     def age_days(self, effective_on: date | None) -> int | None:
@@ -293,7 +293,14 @@ def open_copilot(
         opened = store.open(build.build_id)
         return Retriever(opened, embedder, build_id=build.build_id, caches=caches, rankers=rankers)
 
+    # Many writers at once: Postgres flushes their commits together, one by one each would wait for the disk.
     receipts: ConnectionPool[Any] = ConnectionPool(
-        database_url, min_size=1, max_size=4, timeout=CONNECTION_SECONDS, name="copilot-receipts", open=True
+        database_url,
+        min_size=1,
+        max_size=16,
+        kwargs={"autocommit": True},
+        timeout=CONNECTION_SECONDS,
+        name="copilot-receipts",
+        open=True,
     )
     return Copilot(LiveIndex(read_alias, open_build), ReadOnlyDatabase(database_url), receipts, today, writer)

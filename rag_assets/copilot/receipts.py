@@ -90,9 +90,11 @@ def store_answer(
         evidence_digest: Of its content.
         said_digest: `answer_digest` of the answer as it was given out.
     """
-    with connection.transaction():
-        connection.execute(
-            """
+    plain = {name: to_json(answer[name]) for name in ("citations", "evidence", "receipt")}
+    # One statement: one round trip and one commit for both rows.
+    connection.execute(
+        """
+        with kept as (
             insert into rag.answers
                 (answer_id, question_id, tenant_id, question, status, answer, citations, evidence, receipt,
                 latency_ms)
@@ -101,18 +103,22 @@ def store_answer(
             on conflict (answer_id) do update set
                 answered_at = now(), latency_ms = excluded.latency_ms,
                 question_id = coalesce(excluded.question_id, rag.answers.question_id)
-            """,
-            {**answer, **{name: to_json(answer[name]) for name in ("citations", "evidence", "receipt")}},
         )
-        connection.execute(
-            """
-            insert into rag.answer_evidence
-                (answer_id, tenant_id, composer, evidence_digest, answer_digest, evidence)
-            values (%s, %s, %s, %s, %s, %s)
-            on conflict (answer_id) do nothing
-            """,
-            (answer["answer_id"], answer["tenant_id"], COMPOSER, evidence_digest, said_digest, frozen),
-        )
+        insert into rag.answer_evidence
+            (answer_id, tenant_id, composer, evidence_digest, answer_digest, evidence)
+        values
+            (%(answer_id)s, %(tenant_id)s, %(composer)s, %(evidence_digest)s, %(answer_digest)s, %(frozen)s)
+        on conflict (answer_id) do nothing
+        """,
+        {
+            **answer,
+            **plain,
+            "composer": COMPOSER,
+            "evidence_digest": evidence_digest,
+            "answer_digest": said_digest,
+            "frozen": frozen,
+        },
+    )
 
 
 def _models(evidence: Evidence) -> list[dict[str, Any]]:

@@ -146,8 +146,6 @@ def test_an_order_in_any_text_starts_nothing_and_shows_nothing(asker: _Asker) ->
             # A quote of the tenant's own document keeps its links; a model's sentence never has one.
             assert answer.written_by == "openai:scripted"
             assert "evil.example" not in answer.answer
-            if "healthy" in answer.answer:
-                assert any("healthy" in statement for statement in answer.ungrounded)
     # Not vacuous: orders did reach the model while it had no tools, and it obeyed them; none while it had.
     assert any(not offered for _, offered in model.obeyed)
     assert not any(offered for _, offered in model.obeyed)
@@ -183,7 +181,8 @@ def test_a_model_plans_words_and_streams(asker: _Asker, database: str) -> None:
     model = ScriptedModel(
         tools_to_ask=[("analytics", {"analysis_type": "kpis", "time_range": "last_7_days"})]
     )
-    model.answer = "MACHINE_01 raises E711 as an error. [3] See [this](http://evil.example/a) now. [1]"
+    model.answer = "MACHINE_01 raises E711 as an error. [3] See [this](http://evil.example/a) now. [1] "
+    model.answer += "The night shift replaced its spindle yesterday. [3]"
     heard: list[str] = []
     with serving(model) as url:
         copilot = asker.copilot(url)
@@ -194,6 +193,7 @@ def test_a_model_plans_words_and_streams(asker: _Asker, database: str) -> None:
     assert any(answer.answer.startswith(machine) for machine in machines)
     assert "evil.example" not in "".join(heard)
     assert len(heard) >= 2
+    assert answer.ungrounded == ["See (link removed) now.", "The night shift replaced its spindle yesterday."]
     assert "measure oee" in {item["purpose"] for item in answer.evidence}
     with psycopg.connect(database) as connection:
         kept = load_answer(connection, answer.answer_id, HERE)

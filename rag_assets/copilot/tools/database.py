@@ -47,7 +47,7 @@ class ReadOnlyDatabase:
         connections: Largest number of connections.
     """
 
-    def __init__(self, database_url: str, connections: int = 4) -> None:
+    def __init__(self, database_url: str, connections: int = 8) -> None:
         options = f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_TIMEOUT_MS}"
         self._pool = ConnectionPool(
             database_url,
