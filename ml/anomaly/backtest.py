@@ -15,7 +15,7 @@ from ml.evaluation.intervals import Estimate, wilson
 
 PAST_SHARE = 0.6
 # A class's machines resemble each other; more of them only cost time.
-MOST_MACHINES = 4
+MOST_MACHINES = 3
 MOST_FALSE_POSITIVES = 0.05
 
 

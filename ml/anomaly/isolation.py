@@ -24,7 +24,7 @@ class Isolation:
         seed: Of the random cuts.
     """
 
-    trees: int = 30
+    trees: int = 20
     smoothing: int = 3
     seed: int = 0
     _forest: Any = field(default=None, repr=False)

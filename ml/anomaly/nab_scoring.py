@@ -49,14 +49,14 @@ def score_file(
         alarms: Shape (rows,).
     """
     rows = len(instants)
-    stamps = np.array(instants, dtype="datetime64[us]")
+    stamps = _stamps(instants)
     is_scored = np.arange(rows) >= probation_rows(rows)
     worth = np.full(rows, -FALSE_POSITIVE_WEIGHT)
     inside = np.zeros(rows, dtype=bool)
     spans: list[tuple[int, int]] = []
     for start, end in sorted(windows):
-        first = int(np.searchsorted(stamps, np.datetime64(start), side="left"))
-        last = int(np.searchsorted(stamps, np.datetime64(end), side="right")) - 1
+        first = int(np.searchsorted(stamps, _stamps([start])[0], side="left"))
+        last = int(np.searchsorted(stamps, _stamps([end])[0], side="right")) - 1
         if first <= last:
             spans.append((first, last))
     for number, (first, last) in enumerate(spans):
@@ -94,6 +94,10 @@ def scaled(scores: Sequence[FileScore]) -> float:
 def probation_rows(rows: int) -> int:
     """Rows at the start of a file that are not scored."""
     return int(min(PROBATION_SHARE * rows, PROBATION_SHARE * PROBATION_MOST_ROWS))
+
+
+def _stamps(instants: Sequence[datetime]) -> NDArray[np.datetime64]:
+    return np.array([instant.replace(tzinfo=None) for instant in instants], dtype="datetime64[us]")
 
 
 def _sigmoid(position: NDArray[np.float64] | float) -> NDArray[np.float64]:

@@ -121,9 +121,11 @@ def _cluster(settings: Values) -> tuple[Any, NDArray[np.int64]]:
     """K-means with the number of conditions that explains nearly all of the settings' variance."""
     from sklearn.cluster import KMeans
 
-    for count in range(2, _MOST_CONDITIONS + 1):
+    scatter = np.square(settings - settings.mean(axis=0)).sum()
+    distinct = len(np.unique(settings, axis=0))
+    for count in range(2, min(_MOST_CONDITIONS, distinct) + 1):
         clusters = KMeans(n_clusters=count, n_init=4, random_state=0).fit(settings)
-        explained = 1.0 - clusters.inertia_ / np.square(settings - settings.mean(axis=0)).sum()
+        explained = 1.0 - clusters.inertia_ / scatter
         if explained > 1.0 - (1.0 - _CLEAR_SEPARATION) ** 3:
             return clusters, clusters.labels_.astype(np.int64)
     return None, np.zeros(len(settings), dtype=np.int64)

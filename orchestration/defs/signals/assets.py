@@ -25,6 +25,10 @@ LOTS = [
 ]
 PROMOTIONS = ["model", "signal_promotions"]
 OWNERS = ["team:ml-engineering"]
+# The first time as soon as the warehouse stands; from then on the daily schedule trains.
+WHEN_NEVER_TRAINED = (
+    dg.AutomationCondition.on_missing() & dg.AutomationCondition.all_deps_blocking_checks_passed()
+)
 
 
 @dg.asset(
@@ -34,6 +38,7 @@ OWNERS = ["team:ml-engineering"]
     group_name="signals",
     owners=OWNERS,
     kinds={"scikitlearn", "mlflow"},
+    automation_condition=WHEN_NEVER_TRAINED,
 )
 def anomaly_model(
     context: dg.AssetExecutionContext, postgres: PostgresResource, mlflow: MlflowResource
@@ -65,6 +70,7 @@ class ForecastConfig(dg.Config):
     group_name="signals",
     owners=OWNERS,
     kinds={"numpy", "mlflow"},
+    automation_condition=WHEN_NEVER_TRAINED,
 )
 def forecast_model(
     context: dg.AssetExecutionContext,
@@ -96,6 +102,7 @@ def forecast_model(
     group_name="signals",
     owners=OWNERS,
     kinds={"xgboost", "mlflow"},
+    automation_condition=WHEN_NEVER_TRAINED,
 )
 def quality_model(
     context: dg.AssetExecutionContext, postgres: PostgresResource, mlflow: MlflowResource
@@ -120,6 +127,7 @@ def quality_model(
     group_name="signals",
     owners=OWNERS,
     kinds={"mlflow", "postgres"},
+    automation_condition=WHEN_UPSTREAM_IS_SOUND,
 )
 def signal_promotions(
     context: dg.AssetExecutionContext, postgres: PostgresResource, mlflow: MlflowResource
@@ -136,7 +144,7 @@ def _prediction(name: str, description: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         ["prediction", name],
         deps=[PROMOTIONS, *MACHINES],
-        group_name="prediction",
+        group_name="signals",
         owners=OWNERS,
         kinds={"postgres"},
         description=description,
@@ -173,7 +181,7 @@ def anomalies(
 @dg.asset(
     key=["prediction", "forecasts"],
     deps=[PROMOTIONS, *MACHINES, ["marts", "fact_production_metrics"]],
-    group_name="prediction",
+    group_name="signals",
     owners=OWNERS,
     kinds={"postgres"},
     automation_condition=WHEN_UPSTREAM_IS_SOUND,
@@ -195,7 +203,7 @@ def forecasts(
 @dg.asset(
     key=["prediction", "quality"],
     deps=[PROMOTIONS, *LOTS],
-    group_name="prediction",
+    group_name="signals",
     owners=OWNERS,
     kinds={"xgboost", "postgres"},
     automation_condition=WHEN_UPSTREAM_IS_SOUND,

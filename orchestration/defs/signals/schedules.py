@@ -6,13 +6,7 @@ from orchestration.automation import RETRY_TWICE
 
 signals = dg.define_asset_job(
     name="signals",
-    selection=dg.AssetSelection.groups("signals")
-    | dg.AssetSelection.assets(
-        ["prediction", "anomaly_scores"],
-        ["prediction", "anomalies"],
-        ["prediction", "forecasts"],
-        ["prediction", "quality"],
-    ),
+    selection=dg.AssetSelection.groups("signals"),
     description="Choose detectors and forecasts, train quality, promote what wins, score and forecast.",
     config={"ops": {"model__forecast": {"config": {"with_prophet": True}}}},
     op_retry_policy=RETRY_TWICE,

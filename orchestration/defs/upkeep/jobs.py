@@ -6,10 +6,11 @@ Add a job here when it spans stages. Avoid jobs of one stage: they stand with it
 import dagster as dg
 
 # Days of logs are partitions of their own: a job over everything has no day to give them.
+# Signal models train when the warehouse first stands, and then daily: 15 s that nobody waits for here.
 # One process for the whole graph: ten chained assets take 2 s this way and 20 s with a process each.
 refresh = dg.define_asset_job(
     name="refresh",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("warehouse_docs", "logs"),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("warehouse_docs", "logs", "signals"),
     description="Everything once, in order: land, build, train, predict, index, answer.",
     executor_def=dg.in_process_executor,
     tags={"dagster/priority": "1"},
