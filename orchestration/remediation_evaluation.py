@@ -1,8 +1,8 @@
 """How often the right runbook is first, for the generator's six kinds of trouble and the project's corpus.
 
-The lines are drawn as the generator writes them; which kind of finding a detector would report is left out of
-the question on purpose (all are reported as new log lines), so the figure does not rest on the detector's
-label. It stands above the domain packages, since it needs the generator and the retriever. Avoid tuning here.
+The lines are drawn as the generator writes them, one healthy line among five, and each becomes a finding of
+the kind that the detector gives such a line. It stands above the domain packages, since it needs the
+generator and the retriever. Avoid tuning here.
 """
 
 import random
@@ -19,6 +19,7 @@ from orchestration.ingest.incidents.grouping import group
 from orchestration.ingest.incidents.model import Incident
 from orchestration.ingest.incidents.remediation import Plan, RunbookSearch, plan_for
 from orchestration.ingest.incidents.topology import Topology
+from orchestration.ingest.logs.statement_kinds import kind_of
 from orchestration.ingest.signals import Signal, SignalKind
 from orchestration.ingest.simulators.logs.config import AnomalyType, load_config
 from orchestration.ingest.simulators.logs.lines import LogGenerator
@@ -136,7 +137,9 @@ def index_corpus(folder: Path, embedder: "Embedder", work: Path) -> "Retriever":
     return Retriever(store.open("remediation"), embedder)
 
 
-def _drawn(rng: random.Random, per_type: int) -> Iterator[tuple[AnomalyType, str, list[str], str]]:
+def _drawn(
+    rng: random.Random, per_type: int
+) -> Iterator[tuple[AnomalyType, str, list[tuple[str, str]], str]]:
     """Kind, right runbook, lines and source of each incident; one line in five is a healthy one."""
     config = replace(load_config(), anomaly_probability=0.0)
     noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -145,33 +148,39 @@ def _drawn(rng: random.Random, per_type: int) -> Iterator[tuple[AnomalyType, str
             generator = LogGenerator(config, rng.randrange(2**31), noon)
             episode = generator.inject(kind)
             written = list(generator.lines(2_000))
-            anomalous = [line.message for line in written if line.anomaly_type]
-            healthy = [line.message for line in written if not line.anomaly_type]
+            anomalous = [(line.level, line.message) for line in written if line.anomaly_type]
+            healthy = [(line.level, line.message) for line in written if not line.anomaly_type]
             shown = rng.sample(anomalous, min(len(anomalous), 4)) + rng.sample(healthy, 1)
             rng.shuffle(shown)
             named = right[episode.variant % len(right)]
             yield kind, named, shown, episode.source.name
 
 
-def _incident(source: str, lines: list[str]) -> tuple[Incident, list[Signal]]:
+def _incident(source: str, lines: Sequence[tuple[str, str]]) -> tuple[Incident, list[Signal]]:
     end = datetime(2026, 3, 2, 12, tzinfo=UTC)
-    signal = Signal(
-        tenant_id=TENANT,
-        kind=SignalKind.LOG_TEMPLATES,
-        subject=source,
-        observed_at=end,
-        known_at=end,
-        score=9.0,
-        summary=lines[0],
-        evidence={
-            "window_starts_at": (end - timedelta(minutes=1)).isoformat(),
-            "sample_lines": lines,
-        },
-    )
-    grouped = group([signal], [], Topology())
-    return next(iter(grouped.incidents.values())), [signal]
+    by_kind: dict[SignalKind, list[str]] = {}
+    for level, message in lines:
+        by_kind.setdefault(kind_of(level, message, is_new=False), []).append(message)
+    signals = [
+        Signal(
+            tenant_id=TENANT,
+            kind=kind,
+            subject=source,
+            observed_at=end,
+            known_at=end,
+            score=8.0 + len(messages),  # what is written more often stands out more
+            summary=messages[0],
+            evidence={
+                "window_starts_at": (end - timedelta(minutes=1)).isoformat(),
+                "sample_lines": messages,
+            },
+        )
+        for kind, messages in by_kind.items()
+    ]
+    grouped = group(signals, [], Topology())
+    return next(iter(grouped.incidents.values())), signals
 
 
 def _plan_of(line: str, search: RunbookSearch) -> Plan:
-    incident, signals = _incident("office", [line])
+    incident, signals = _incident("office", [("WARNING", line)])
     return plan_for(incident, signals, search, lambda *_: None)

@@ -172,19 +172,20 @@ def _dead_letters(connection: Connection, tenant: str) -> list[Signal]:
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             """
-            select topic, date_trunc('minute', landed_at) as minute, count(*) as letters,
-                mode() within group (order by error_class) as error_class,
-                (array_agg(error_message order by dead_letter_id))[1:3] as samples,
-                (
-                    select count(*) from ops.dead_letters before
-                    where before.topic = letter.topic
-                        and before.landed_at < date_trunc('minute', letter.landed_at)
-                        and before.landed_at >= date_trunc('minute', letter.landed_at) - interval '1 day'
-                ) as day_before
-            from ops.dead_letters letter
-            where landed_at >= %(since)s and landed_at < date_trunc('minute', clock_timestamp())
-            group by topic, date_trunc('minute', landed_at)
-            order by minute
+            with minutes as (
+                select topic, date_trunc('minute', landed_at) as minute, count(*) as letters,
+                    mode() within group (order by error_class) as error_class,
+                    (array_agg(error_message order by dead_letter_id))[1:3] as samples
+                from ops.dead_letters
+                where landed_at >= %(since)s and landed_at < date_trunc('minute', clock_timestamp())
+                group by 1, 2
+            )
+            select *, (
+                select count(*) from ops.dead_letters before
+                where before.topic = minutes.topic and before.landed_at < minutes.minute
+                    and before.landed_at >= minutes.minute - interval '1 day'
+            ) as day_before
+            from minutes order by minute
             """,
             {"since": since},
         ).fetchall()

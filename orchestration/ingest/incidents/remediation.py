@@ -4,6 +4,7 @@ Add wording of a new kind of finding to `WORDS`. Avoid searching: a callable doe
 retriever in process), since this package knows no index.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from orchestration.ingest.signals import Signal, SignalKind
 TOP_PASSAGES = 5
 SAMPLES_ASKED = 6  # more lines drown the words that tell one trouble from another
 SAMPLE_CHARACTERS = 160
+LINES_ASKED = 3  # searches beside the first one, only where it was not sure: 45 ms each
+_VARIABLE = re.compile(r"\b(?![45]\d\d\b|[A-Z]\d{3}\b)(?:[0-9a-f]{8,}|\w*\d[\w.:-]*)\b")
 
 WORDS: dict[SignalKind, str] = {
     SignalKind.LOG_RULE: "errors in the log",
@@ -105,13 +108,27 @@ def question_of(incident: Incident, signals: Sequence[Signal]) -> str:
     """
     ordered = sorted(signals, key=lambda item: (item.subject != incident.subject, -item.score))
     kinds = list(dict.fromkeys(item.kind for item in ordered))
-    samples: dict[str, None] = {}
-    for signal in ordered:
-        for line in sample_lines(signal):
-            samples.setdefault(line[:SAMPLE_CHARACTERS])
     words = "; ".join(WORDS[kind] for kind in kinds[:2])
-    strongest = ordered[0].summary if ordered else ""
-    return "\n".join([f"{incident.subject}: {words}", strongest, *list(samples)[:SAMPLES_ASKED]]).strip()
+    strongest = _spoken(ordered[0].summary) if ordered else ""
+    return "\n".join([f"{incident.subject}: {words}", strongest, *shown_lines(ordered)]).strip()
+
+
+def shown_lines(signals: Sequence[Signal]) -> list[str]:
+    """Distinct sample lines of findings, without what is different in each of them.
+
+    Numbers, addresses and identifiers are left out: no runbook knows request 7f3a, and each one makes the
+    question look less like any document. Status codes (503) and error codes (E101) stay.
+
+    Args:
+        signals: Findings, the most telling first.
+    """
+    lines = {
+        spoken: None
+        for signal in signals
+        for line in sample_lines(signal)
+        if (spoken := _spoken(line[:SAMPLE_CHARACTERS]))
+    }
+    return list(lines)[:SAMPLES_ASKED]
 
 
 def sample_lines(signal: Signal) -> list[str]:
@@ -140,9 +157,11 @@ def plan_for(
     question = question_of(incident, signals)
     try:
         found = tuple(search(question, incident.tenant_id, TOP_PASSAGES))
+        evidence = tuple(item for item in found if item.is_evidence)
+        if found and not evidence:
+            evidence = _spoken_for(found, incident, signals, search)
     except SearchUnavailableError as error:
         return Plan("waiting", str(error), question)
-    evidence = tuple(item for item in found if item.is_evidence)
     if not evidence:
         nearest = f"; the nearest is {found[0].title!r}" if found else ""
         reason = f"no runbook of tenant {incident.tenant_id} is about this{nearest}. Write one and index it"
@@ -151,3 +170,22 @@ def plan_for(
     markdown = text_of(incident.tenant_id, first.document_id, first.version) or first.text
     content = read_runbook(markdown)
     return Plan("planned", "", question, evidence, content.steps, content.commands, content.verification)
+
+
+def _spoken_for(
+    found: Sequence[Passage], incident: Incident, signals: Sequence[Signal], search: RunbookSearch
+) -> tuple[Passage, ...]:
+    """Those of the found documents that are surely about one of the lines.
+
+    A question of several lines covers little of any document, so that none seems to be about the whole.
+    """
+    own = [signal for signal in signals if signal.subject == incident.subject]
+    sure: set[str] = set()
+    for line in shown_lines(own)[:LINES_ASKED]:
+        hits = search(line, incident.tenant_id, TOP_PASSAGES)
+        sure |= {hit.document_id for hit in hits if hit.is_evidence}
+    return tuple(item for item in found if item.document_id in sure)
+
+
+def _spoken(text: str) -> str:
+    return " ".join(_VARIABLE.sub(" ", text).split())

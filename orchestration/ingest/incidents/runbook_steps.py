@@ -16,7 +16,7 @@ _NUMBERED = re.compile(r"^\s{0,3}(?:\d+[.)]|[-*])\s+(.+)$")
 _FENCE = re.compile(r"^(```|~~~)\s*(\w*)\s*$")
 _WRITES = re.compile(
     r"\b(insert|update|delete|truncate|drop|alter|create|grant|revoke|copy|call|do|merge|vacuum|reindex|"
-    r"pg_terminate_backend|pg_cancel_backend|setval|nextval|lo_import|set)\b",
+    r"pg_terminate_backend|pg_cancel_backend|setval|nextval|lo_import|set|into)\b",
     re.IGNORECASE,
 )
 _LOOKS = (

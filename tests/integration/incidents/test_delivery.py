@@ -2,6 +2,7 @@
 
 import smtplib
 from dataclasses import replace
+from datetime import timedelta
 from email import message_from_bytes
 
 import httpx
@@ -166,8 +167,11 @@ def test_hostile_text_breaks_no_form() -> None:
     assert not list(Draft202012Validator(PAGERDUTY).iter_errors(formats.pagerduty_event(HOSTILE, to)))
 
 
-def test_a_receiver_that_is_down_gets_its_alert_later(database_url: str) -> None:
+def test_a_receiver_that_is_down_gets_its_alert_later(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Forbids losing an alert to an outage of its receiver, and asking a dead one again at once."""
+    monkeypatch.setattr("orchestration.ingest.delivery.queue.FIRST_PAUSE", timedelta(minutes=1))
     with receiving() as received:
         received.answers = [503, 503, 200]
         to = channel(ChannelKind.WEBHOOK, received.url, secret="s3")
