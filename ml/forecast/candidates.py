@@ -221,9 +221,9 @@ def candidates_for(training: int, day: int, week: int) -> Sequence[Candidate]:
 
 
 def _weekly_medians(values: Values, week: int) -> Values:
-    whole = np.full(-(-len(values) // week) * week, np.nan)
-    whole[: len(values)] = values
-    return np.nanmedian(whole.reshape(-1, week), axis=0)
+    """Median at each place in the week, over whole weeks that end with the last value."""
+    first = len(values) % week
+    return np.roll(np.median(values[first:].reshape(-1, week), axis=0), first)
 
 
 def _repeated(usual: Values, length: int) -> Values:

@@ -30,7 +30,9 @@ def half_widths(errors: Values, nominal: float = NOMINAL) -> Values:
     """
     count = np.isfinite(errors).sum(axis=0).min()
     share = min(nominal * (1.0 + 1.0 / max(int(count), 1)), 1.0)
-    return np.nanquantile(np.abs(errors), share, axis=0)
+    # The quantile that skips NaN goes column by column in Python: ten times the cost.
+    quantile = np.quantile if np.isfinite(errors).all() else np.nanquantile
+    return quantile(np.abs(errors), share, axis=0)
 
 
 def running_half_widths(errors: Values, spacing: int, memory: int, nominal: float = NOMINAL) -> Values:
