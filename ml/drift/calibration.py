@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from scipy.signal import lfilter
 
+from ml.drift.autoregression import autoregression, coloured
 from ml.drift.effects import effects
 
 BLOCK_STEPS = 72
 RESAMPLES = 200
 SHAPE_RESAMPLES = 60
 _WARM_UP = 120
-_LARGEST_COEFFICIENT = 0.97
 # Alarms of a check a day, against the stated rate: the deviation is itself estimated, from some thirty
 # blocks, so its tail is heavier than the normal's. Measured on simulated series.
 _TAIL = 0.8
@@ -58,7 +57,7 @@ def calibrate(
     """
     centred = reference - reference.mean()
     spread = max(float(reference.std()), 1e-12)
-    coefficient = _autoregression(centred)
+    coefficient = autoregression(centred)
     innovations = centred[1:] - coefficient * centred[:-1]
     innovations = innovations - innovations.mean()
     rng = np.random.default_rng(seed)
@@ -66,7 +65,7 @@ def calibrate(
     block = min(BLOCK_STEPS, len(innovations) // 2)
     starts = rng.integers(0, len(innovations) - block + 1, (RESAMPLES, -(-total // block)))
     drawn = innovations[(starts[:, :, None] + np.arange(block)).reshape(RESAMPLES, -1)[:, :total]]
-    series = np.asarray(lfilter([1.0], [1.0, -coefficient], drawn, axis=1))[:, _WARM_UP:]
+    series = coloured(drawn, coefficient)[:, _WARM_UP:]
     references, windows = series[:, : len(reference)], series[:, len(reference) :]
     null = float(np.sqrt(np.mean((windows.mean(axis=1) - references.mean(axis=1)) ** 2))) / spread
     tail = NormalDist().inv_cdf(1.0 - _TAIL * alarms_per_month / 30.0 / 2.0)
@@ -89,12 +88,3 @@ def _shape_thresholds(references: np.ndarray, windows: np.ndarray, tail: float) 
     logs = np.log(np.maximum(found, 1e-9))
     limits = np.exp(logs.mean(axis=1) + (tail + 0.3) * logs.std(axis=1))
     return float(limits[0]), float(limits[1]), float(limits[2])
-
-
-def _autoregression(centred: np.ndarray) -> float:
-    """First-order coefficient with its bias of −(1 + 3φ)/n taken off (Kendall 1954)."""
-    energy = float(centred[:-1] @ centred[:-1])
-    if energy <= 0:
-        return 0.0
-    found = float(centred[1:] @ centred[:-1]) / energy
-    return float(np.clip(found + (1.0 + 3.0 * found) / len(centred), 0.0, _LARGEST_COEFFICIENT))

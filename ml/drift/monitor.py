@@ -114,9 +114,10 @@ def grid(history: PlantHistory, end: datetime) -> TenantReadings | str:
         on_grid = every.join(rows, on="hour_at", how="left", maintain_order="left")
         values = on_grid.select(pl.col(f"{name}_mean") for name in metrics).to_numpy().astype(np.float64)
         delay = (on_grid["known_at"] - on_grid["hour_at"]).dt.total_seconds().to_numpy() / 3600.0
-        present = ~np.isnan(values[: reference_days * 24]).all(axis=0)
+        usual = values[: reference_days * 24]
+        present = [column for column in range(len(metrics)) if not np.isnan(usual[:, column]).all()]
         machines[str(equipment_id)] = Readings(
-            metrics=tuple(name for name, is_there in zip(metrics, present, strict=True) if is_there),
+            metrics=tuple(metrics[column] for column in present),
             values=values[:, present],
             reference_steps=reference_days * 24,
             steps_per_day=24,

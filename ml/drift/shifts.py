@@ -27,6 +27,8 @@ class Shift:
         late_size: The same over the window's last 4 days.
         late_z: z of `late_size`, shape (series,).
         z: `size` over its deviation under no change, shape (series,).
+        steady_z: The same over at least the deviation that windows of the reference itself had, which
+            grows with wear and other slow but usual change, shape (series,).
         ramp_gain: How much better a straight ramp that began in the reference explains the days than a
             step at the window's start: error of the step over error of the ramp, shape (series,).
     """
@@ -35,6 +37,7 @@ class Shift:
     late_size: np.ndarray
     late_z: np.ndarray
     z: np.ndarray
+    steady_z: np.ndarray
     ramp_gain: np.ndarray
 
 
@@ -66,6 +69,7 @@ def measure_shifts(daily: np.ndarray, reference_days: int, seed: int = _SEED) ->
         late_size=np.nan_to_num(late_size),
         late_z=np.nan_to_num(late_size / late_null),
         z=np.nan_to_num(size / null),
+        steady_z=np.nan_to_num(size / np.maximum(null, 1.2 * _usual_deviation(reference, len(window)))),
         ramp_gain=np.array(
             [_ramp_gain(daily[:, column], reference_days) for column in range(daily.shape[1])]
         ),
@@ -87,8 +91,20 @@ def null_deviation(reference: np.ndarray, window_days: int, seed: int = _SEED) -
         picked = (starts[:, :, None] + np.arange(BLOCK_DAYS)).reshape(RESAMPLES, -1)[:, :length]
         return nan_median(reference[picked], axis=1)
 
-    difference = draw(window_days) - draw(days)
-    return np.sqrt(np.nanmean(np.nan_to_num(difference) ** 2, axis=0))
+    difference: np.ndarray = np.nan_to_num(draw(window_days) - draw(days))
+    return np.sqrt((difference**2).mean(axis=0))
+
+
+def _usual_deviation(reference: np.ndarray, window_days: int) -> np.ndarray:
+    """Root mean square distance of the reference's own windows from the rest of it, shape (series,)."""
+    found: list[np.ndarray] = []
+    for first in range(0, len(reference) - window_days + 1, 2):
+        inside = np.zeros(len(reference), dtype=bool)
+        inside[first : first + window_days] = True
+        found.append(nan_median(reference[inside], axis=0) - nan_median(reference[~inside], axis=0))
+    if not found:
+        return np.full(reference.shape[1], np.inf)
+    return np.sqrt(np.mean(np.nan_to_num(np.stack(found)) ** 2, axis=0))
 
 
 def measure_shared(daily: np.ndarray, reference_days: int, shift: Shift) -> SharedShift:

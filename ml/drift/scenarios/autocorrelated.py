@@ -4,12 +4,16 @@ Daily checks of a 7-day window of hourly readings against a fixed reference. Avo
 nobody knows which of their spans are stationary.
 """
 
+# scipy has no stubs.
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.signal import lfilter
 from scipy.stats import ks_2samp
 
+from ml.drift.autoregression import coloured
 from ml.drift.calibration import calibrate
 from ml.drift.effects import effects
 
@@ -63,7 +67,7 @@ def study_false_alarms(
         alarms += _runs(_is_alarm(reference, windows, bars))
         naive = np.abs(windows.mean(axis=1) - reference.mean()) / (reference.std() / np.sqrt(WINDOW_HOURS))
         iid += _runs(naive > 3)
-        ks += [float(ks_2samp(reference, window).pvalue) < 0.05 for window in windows[::28]]  # pyright: ignore
+        ks += [_ks_alarms(reference, window) for window in windows[::28]]
         for trial in range(_TRIALS):
             begins = (20 + 55 * trial) * 24
             shifted = year.copy()
@@ -86,13 +90,18 @@ def study_false_alarms(
 def _series(rng: np.random.Generator, coefficient: float) -> np.ndarray:
     steps = (REFERENCE_DAYS + CHECKED_DAYS + 7) * 24
     noise = rng.standard_normal(steps + 500) * np.sqrt(1.0 - coefficient**2)
-    return np.asarray(lfilter([1.0], [1.0, -coefficient], noise))[500:]
+    return coloured(noise, coefficient)[500:]
 
 
 def _is_alarm(reference: np.ndarray, windows: np.ndarray, bars: np.ndarray) -> np.ndarray:
     measured = effects(reference, windows)
     sizes = np.concatenate([np.abs(measured.location)[None], measured.shapes()])
-    return (sizes > bars).any(axis=0)
+    return np.asarray((sizes > bars).any(axis=0))
+
+
+def _ks_alarms(reference: np.ndarray, window: np.ndarray) -> bool:
+    found: Any = ks_2samp(reference, window)
+    return float(found.pvalue) < 0.05
 
 
 def _runs(flags: np.ndarray) -> int:

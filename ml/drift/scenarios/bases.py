@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from scipy.signal import lfilter
 
 from ml.datasets.azure_pdm import read_azure_pdm
+from ml.drift.autoregression import coloured
 from ml.drift.scenarios.draft import DAYS, WINDOW_DAYS
 
 _AZURE_METRICS = ("volt", "rotate", "pressure", "vibration")
@@ -43,7 +43,7 @@ def drawn_base() -> Base:
     def draw(rng: np.random.Generator) -> np.ndarray:
         steps = DAYS * 24
         noise = rng.standard_normal((5, steps + 200))
-        wander = np.asarray(lfilter([0.44], [1.0, -0.9], noise, axis=1))[:, 200:]
+        wander = coloured(0.44 * noise, 0.9)[:, 200:]
         shared = np.array([0.9, 0.7, -0.6, 0.3])
         values = shared[:, None] * wander[0] + np.sqrt(1 - shared**2)[:, None] * wander[1:]
         return (np.array([60.0, 2.0, 180.0, 1500.0]) + values.T * np.array([3.0, 0.2, 6.0, 25.0])).copy()

@@ -179,9 +179,9 @@ def has_relation(base: Base, rng: np.random.Generator) -> bool:
 def _undisturbed(base: Base, difficulty: Difficulty, rng: np.random.Generator) -> Draft:
     values = base.draw(rng)
     # Models of one fleet carry different sensors.
-    present = ~np.isnan(values).all(axis=0)
+    present = [column for column in range(values.shape[1]) if not np.isnan(values[:, column]).all()]
     values = values[:, present]
-    metrics = tuple(name for name, is_there in zip(base.metrics, present, strict=True) if is_there)
+    metrics = tuple(base.metrics[column] for column in present)
     day = REFERENCE_DAYS + int(rng.integers(0, difficulty.latest_day + 1))
     weights = rng.normal(0.0, 0.45, len(metrics))
     weights[int(rng.integers(len(metrics)))] = rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.0)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
-from scipy.signal import lfilter
 
+from ml.drift.autoregression import coloured
 from ml.drift.inline import DRIFT_Z
 from ml.drift.label_evidence import ScoredLabels
 from ml.drift.verdict import Verdict, judge
@@ -144,7 +144,7 @@ def _verdict(year: _Year, served: _Served, day: int) -> bool:
         highest=np.full(SENSORS, np.inf),
     )
     days = np.arange(begin, day)
-    scored = np.concatenate([_features(year, each, served.masked) for each in days])
+    scored = np.concatenate([_features(year, int(each), served.masked) for each in days])
     at = np.repeat(days, ROWS_PER_DAY)
     found = judge(
         readings,
@@ -158,11 +158,8 @@ def _verdict(year: _Year, served: _Served, day: int) -> bool:
             day=at - begin,
         ),
     )
-    broken = (
-        {int(name.split("_")[1]) for name in found.metrics}
-        if found.verdict is Verdict.SENSOR_FAULT
-        else set()
-    )
+    is_broken = found.verdict is Verdict.SENSOR_FAULT
+    broken = [int(name.split("_")[1]) for name in found.metrics if is_broken]
     for column in list(served.masked):
         if column not in broken:
             del served.masked[column]
@@ -209,7 +206,7 @@ def _loss(weights: np.ndarray, rows: np.ndarray, outcome: np.ndarray) -> float:
 
 def _draw(rng: np.random.Generator) -> _Year:
     noise = rng.standard_normal((SENSORS + 1, DAYS * 24 + 200)) * 0.44
-    wander = np.asarray(lfilter([1.0], [1.0, -0.9], noise, axis=1))[:, 200:]
+    wander = coloured(noise, 0.9)[:, 200:]
     shared = np.array([0.8, 0.6, -0.5, 0.2])[:, None]
     true = (shared * wander[0] + np.sqrt(1 - shared**2) * wander[1:]).T
     # Two new products in the year: every sensor finds another level, and outcomes follow it.
