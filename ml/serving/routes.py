@@ -71,9 +71,10 @@ def inference_router(service: Callable[[], InferenceService]) -> APIRouter:
             raise HTTPException(422, str(error)) from error
 
     @router.get("/v1/models", summary="What serves", operation_id="models")
-    async def models() -> list[ServedVersion]:
-        """Every version that serves, with its features in order."""
-        return [_version(found) for found in service().models.served()]
+    async def models(tenant_id: str | None = None) -> list[ServedVersion]:
+        """Every version that serves, or those of one tenant, with its features in order."""
+        served = service().models.served()
+        return [_version(found) for found in served if tenant_id in (None, found.tenant_id)]
 
     @router.get("/metrics", summary="Prometheus metrics", operation_id="metrics", response_class=Response)
     async def metrics() -> Response:

@@ -10,6 +10,9 @@ Protocols, none with a row of a tested machine in what its model was trained or 
   feature that looks back further than the windows reach would learn just that: such features, and the
   hours at the start of a window, are left out.
 
+The operating point of `transfer` comes from costs (a missed failure ten visits, unless other prices are
+given): without error codes the best F score would miss one failure in ten for fewer visits.
+
 Targets: failure within each horizon; the same with error codes withheld; and a failure 24 to 48 h ahead with
 the last day dropped, because the errors of this set stand 24 h before the failure and give the rest away.
 """
@@ -25,6 +28,7 @@ import polars as pl
 
 from ml.datasets.azure_pdm import AzurePdm, read_azure_pdm
 from ml.datasets.training_set import Provenance, TrainingSet, build_training_set
+from ml.evaluation.costs import OperatingCosts
 from ml.evaluation.report import EvaluationReport, OutOfFold, evaluate
 from ml.features.build import feature_set_of
 from ml.features.history import HOUR, PlantHistory
@@ -124,6 +128,7 @@ def _transfer(
     taught = _rows(data.elsewhere, horizon, features, drop)
     tested = _rows(data.replay, horizon, features, drop)
     errors = recent_errors(_rows(with_errors, horizon, drop=drop), np.arange(tested.keys.height))
+    priced = replace(settings, costs=settings.costs or OperatingCosts())
     rows = np.flatnonzero(unbroken_for(taught.keys, data.elsewhere) >= LEAST_UNBROKEN / HOUR)
     booster = fit_booster(
         _without_long_windows(taught.values[rows], features),
@@ -139,7 +144,7 @@ def _transfer(
             continue
         calibrator = calibrate(tested, HeldOut(margin[fold.train], fold.train))
         before = calibrator.probability(margin[fold.train])
-        threshold = choose_threshold(tested, fold.train, before, settings)
+        threshold = choose_threshold(tested, fold.train, before, priced)
         model = FailureModel(booster, calibrator, threshold, tested.horizon_hours, features)
         probability[fold.test] = calibrator.probability(margin[fold.test])
         is_alert[fold.test] = model.is_alert(probability[fold.test])
