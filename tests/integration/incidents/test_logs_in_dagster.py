@@ -28,12 +28,12 @@ def run(database_url: str, *chosen: object) -> dg.ExecuteInProcessResult:
 
 def test_a_day_is_grouped_and_told(database_url: str) -> None:
     """Forbids a backfill that leaves another day's findings in, or tells an incident twice."""
-    write(database_url, finding("orders"), finding("orders", 1), finding("mail", 60 * 24 * 2))
+    write(database_url, finding("orders"), finding("orders", 1), finding("mail", 60 * 13))
     result = run(database_url, assets.log_incidents, assets.log_alerts)
 
     grouped = result.asset_materializations_for_node("logs__incidents")[0].metadata
     told = result.asset_materializations_for_node("logs__alerts")[0].metadata
-    # Two findings of that day about one service; the third belongs to the day after the next.
+    # Two findings of that day about one service; the third belongs to the next day.
     assert (grouped["signals_grouped"].value, grouped["dagster/row_count"].value) == (2, 1)
     assert (told["alerts_made"].value, told["dagster/row_count"].value) == (1, 1)
     again = run(database_url, assets.log_incidents, assets.log_alerts)
