@@ -158,7 +158,7 @@ def watch_services(environment: Environment) -> str:
     is_served = any(item.name == NAME and not item.is_dead(now) for item in components)
     if not is_served:
         alerts = alert_maker(environment)
-        IncidentService(service_settings(environment), alerts, alerts.channels).work_as_stand_in()
+        IncidentService(service_settings(environment), alerts, alerts.channels).work_once()
     names = ", ".join(signal.subject for signal in signals) or "none"
     return f"without signs of life: {names}; incident service {'runs' if is_served else 'does not run'}"
 

@@ -68,7 +68,7 @@ def incidents(
     reports = AssetReports(environment.dagster_url if follow else None)
     service = IncidentService(service_settings(environment), alerts, alerts.channels, reports.incidents)
     if not follow:
-        advance = service.work()
+        advance = service.work_once()
         console.print(f"{advance.signals} signals grouped, {len(advance.steps)} steps")
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -118,6 +118,10 @@ class IncidentService:
                     log.warning("incidents pause for %.1f s: %s", pause_s, error)
                     self._stop.wait(pause_s)
                     pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+                except Exception:  # a fault of ours about one incident must not end the alerts of all
+                    log.exception("a round of incidents failed and is tried again in %.1f s", pause_s)
+                    self._stop.wait(pause_s)
+                    pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
         finally:
             self.stop()
             for sender in senders:
@@ -150,12 +154,13 @@ class IncidentService:
             self._on_advance(advance, made)
         return advance
 
-    def work_as_stand_in(self) -> None:
+    def work_once(self) -> Advance:
         """One round without a sign of life of its own, then one try per channel."""
         self._clockwork.is_due("beat", BEAT_EVERY_S)
-        self.work()
+        advance = self.work()
         for channel in self._channels:
             deliver(self._settings.database_url, channel, self._client)
+        return advance
 
     def _chores(self, connection: psycopg.Connection[Any]) -> None:
         settings = self._settings
