@@ -76,17 +76,17 @@ class FeedbackResponse(BaseModel):
 def answers_router(copilot: Callable[[], Copilot]) -> APIRouter:
     """Routes over the answers that the application's copilot keeps."""
     router = APIRouter(tags=["answers"])
-    Served = Annotated[Copilot, Depends(copilot)]  # noqa: N806 - a type
+    held = Depends(copilot)
 
     @router.get("/v1/answers/{answer_id}", summary="A kept answer with its receipt", operation_id="answer")
-    def answer(answer_id: str, tenant_id: TenantQuery, served: Served) -> KeptAnswerModel:
+    def answer(answer_id: str, tenant_id: TenantQuery, served: Annotated[Copilot, held]) -> KeptAnswerModel:
         """The answer as it was given, and the versions of everything that it used."""
         with _found(), served.answers() as connection:
             kept = load_answer(connection, answer_id, tenant_id)
         return KeptAnswerModel.model_validate(kept, from_attributes=True)
 
     @router.get("/v1/answers/{answer_id}/replay", summary="Make an answer again", operation_id="replay")
-    def replayed(answer_id: str, tenant_id: TenantQuery, served: Served) -> ReplayModel:
+    def replayed(answer_id: str, tenant_id: TenantQuery, served: Annotated[Copilot, held]) -> ReplayModel:
         """Compose the answer again from its stored evidence and compare the bytes."""
         with _found(), served.answers() as connection:
             outcome = replay(load_answer(connection, answer_id, tenant_id))
@@ -96,7 +96,7 @@ def answers_router(copilot: Callable[[], Copilot]) -> APIRouter:
         )
 
     @router.post("/v1/feedback", status_code=201, summary="Judge an answer", operation_id="feedback")
-    def feedback(body: FeedbackRequest, served: Served) -> FeedbackResponse:
+    def feedback(body: FeedbackRequest, served: Annotated[Copilot, held]) -> FeedbackResponse:
         """Keep whether an answer was useful; evaluation and the reranker's training read it."""
         word = Feedback(body.answer_id, body.tenant_id, body.useful, body.why, tuple(body.relevant_documents))
         with _found(), served.answers() as connection:
@@ -108,7 +108,9 @@ def answers_router(copilot: Callable[[], Copilot]) -> APIRouter:
         operation_id="document",
         response_class=PlainTextResponse,
     )
-    def document(document_id: str, version: str, tenant_id: TenantQuery, served: Served) -> PlainTextResponse:
+    def document(
+        document_id: str, version: str, tenant_id: TenantQuery, served: Annotated[Copilot, held]
+    ) -> PlainTextResponse:
         """The Markdown that a citation links to, of the tenant's own corpus."""
         with served.answers() as connection:
             row = connection.execute(

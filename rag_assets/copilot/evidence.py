@@ -84,20 +84,18 @@ def thaw(frozen: bytes) -> Evidence:
     Raises:
         ValueError: The form is not one that this version reads.
     """
-    plain = json.loads(zlib.decompress(frozen), object_hook=_untagged)
+    plain: dict[str, Any] = json.loads(zlib.decompress(frozen), object_hook=_untagged)
     if plain.pop("format", None) != FORMAT:
         raise ValueError(f"stored evidence is not of format {FORMAT}: it was written by another version")
-    return Evidence(
-        **{
-            **plain,
-            "question": Question(**plain["question"]),
-            "topic": Topic(plain["topic"]),
-            "ambiguous": {said: tuple(machines) for said, machines in plain["ambiguous"].items()},
-            **{name: tuple(plain[name]) for name in ("machines", "unknown", "plants", "codes")},
-            "results": {purpose: _result(value) for purpose, value in plain["results"].items()},
-            "documents": tuple(_document(value) for value in plain["documents"]),
-        }
-    )
+    typed: dict[str, Any] = {
+        "question": Question(**plain["question"]),
+        "topic": Topic(plain["topic"]),
+        "ambiguous": {said: tuple(machines) for said, machines in plain["ambiguous"].items()},
+        **{name: tuple(plain[name]) for name in ("machines", "unknown", "plants", "codes")},
+        "results": {purpose: _result(value) for purpose, value in plain["results"].items()},
+        "documents": tuple(_document(value) for value in plain["documents"]),
+    }
+    return Evidence(**{**plain, **typed})
 
 
 def digest(frozen: bytes) -> str:
@@ -107,24 +105,24 @@ def digest(frozen: bytes) -> str:
 
 def _result(plain: dict[str, Any]) -> ToolResult:
     window = plain["window"]
-    return ToolResult(
-        **{
-            **plain,
-            "status": ToolStatus(plain["status"]),
-            "window": Window(**window) if window else None,
-            "sources": tuple(_source(value) for value in plain["sources"]),
-        }
-    )
+    typed: dict[str, Any] = {
+        "status": ToolStatus(plain["status"]),
+        "window": Window(**window) if window else None,
+        "sources": tuple(_source(value) for value in plain["sources"]),
+    }
+    return ToolResult(**{**plain, **typed})
 
 
 def _source(plain: dict[str, Any]) -> Source:
     if "table" in plain:
-        return TableSource(**{**plain, "rows": tuple(plain["rows"])})
+        rows: Any = tuple(plain["rows"])
+        return TableSource(**{**plain, "rows": rows})
     return DocumentSource(**plain)
 
 
 def _document(plain: dict[str, Any]) -> FoundDocument:
-    return FoundDocument(**{**plain, "passages": tuple(DocumentSource(**item) for item in plain["passages"])})
+    passages: Any = tuple(DocumentSource(**item) for item in plain["passages"])
+    return FoundDocument(**{**plain, "passages": passages})
 
 
 def _tagged(value: Any) -> Any:

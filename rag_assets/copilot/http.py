@@ -107,7 +107,7 @@ class QueryResponse(BaseModel):
     answer: DiagnoseResponse | None = Field(None, description="Only if it was asked for.")
 
 
-_STREAM = {
+_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "The answer, or its events.", "content": {"text/event-stream": {}}},
     429: {
         "description": "The tenant's rate limit or daily quota is used up; `Retry-After` says when to come."

@@ -49,6 +49,8 @@ def _axes(label: str) -> tuple[Figure, Any]:
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     # Without a date and with fixed ids, equal figures give equal bytes.
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.savefig(  # pyright: ignore[reportUnknownMemberType]
+        buffer, format="svg", metadata={"Date": None}
+    )
     text = buffer.getvalue()
     return text[text.index("<svg") :]

@@ -4,6 +4,7 @@ Avoid calling models here.
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rag_assets.copilot.agent.models import ModelSettings
@@ -63,7 +64,7 @@ class Budget:
 
     def spend(self, usage: Any, prompt_characters: int, reply_characters: int) -> None:
         """Count a call: what the endpoint reports, else an estimate."""
-        reported = usage or {}
+        reported: Mapping[str, Any] = usage or {}
         self.tokens_in += int(
             reported.get("input_tokens") or round(prompt_characters / _CHARACTERS_PER_TOKEN)
         )

@@ -65,6 +65,6 @@ def chat_model(settings: ModelSettings, answer_tokens: int) -> BaseChatModel:
         **options,
         base_url=settings.url,
         api_key=settings.api_key,
-        max_tokens=answer_tokens,
+        max_tokens=answer_tokens,  # pyright: ignore[reportCallIssue] - the name by its alias
         stream_usage=True,
-    )  # pyright: ignore[reportCallIssue]
+    )

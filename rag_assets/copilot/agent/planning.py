@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
-from langchain.agents import create_agent
+from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType]
 from langchain.agents.middleware import ModelCallLimitMiddleware, ToolCallLimitMiddleware
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -78,14 +78,15 @@ class PlanningAgent:
         question = self._pseudonyms.hide(evidence.question.text)
         content = f"Question: {question}\n\nLooked at already:\n{seen}"
         self._budget.admit(len(prompt) + len(content), REPLY_TOKENS)
-        agent = create_agent(
+        limits: Any = [
+            ModelCallLimitMiddleware(run_limit=MODEL_CALLS, exit_behavior="end"),
+            ToolCallLimitMiddleware(run_limit=TOOL_CALLS, exit_behavior="continue"),
+        ]
+        agent: Any = create_agent(
             self._model,
             tools=[self._langchain_tool(tool) for tool in TOOLS.values()],
             system_prompt=prompt,
-            middleware=[
-                ModelCallLimitMiddleware(run_limit=MODEL_CALLS, exit_behavior="end"),
-                ToolCallLimitMiddleware(run_limit=TOOL_CALLS, exit_behavior="continue"),
-            ],
+            middleware=limits,
         )
         agent.invoke(
             {"messages": [{"role": "user", "content": content}]},

@@ -106,8 +106,6 @@ def _stream(
     whole: AIMessageChunk | None = None
     for chunk in model.stream([SystemMessage(prompt), HumanMessage(content)]):
         budget.check_time()
-        if not isinstance(chunk, AIMessageChunk):
-            continue
         whole = chunk if whole is None else whole + chunk
         refused.extend(call["name"] or "" for call in chunk.tool_call_chunks if call["name"])
         if isinstance(chunk.content, str) and chunk.content:
