@@ -16,8 +16,10 @@ MASKS: tuple[tuple[str, str], ...] = (
     (r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", "<UUID>"),
     (r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?::\d+)?\b", "<IP>"),
     (r"\b[\w.+-]+@[\w-]+\.[\w.]+\b", "<EMAIL>"),
-    (r"\b0x[0-9a-fA-F]+\b|\b[0-9a-f]{12,}\b", "<HEX>"),
+    (r"\b0x[0-9a-fA-F]+\b", "<HEX>"),
     (r"blk_-?\d+", "<BLOCK>"),
+    (r"\b\d+(?:[.,:]\d+)*\b", "<NUM>"),
+    (r"\b[0-9a-f]{8,}\b", "<HEX>"),
     (r"[-+]?\d+(?:[.,:]\d+)*", "<NUM>"),
 )
 """Pattern and name, applied in this order. Rust and Python read these patterns alike."""
