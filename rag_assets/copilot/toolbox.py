@@ -169,8 +169,12 @@ def _analytics(context: ToolContext, request: BaseModel) -> dict[str, ToolResult
         }
     by = GroupBy.EQUIPMENT if request.analysis_type == "comparison" else GroupBy.ALL
     purpose = "comparison" if by is GroupBy.EQUIPMENT else "measure"
-    wanted = TrendRequest(tenant, measure, period, machines, None, by)
-    return {f"{purpose} {measure.name}": trend(database, wanted)}
+    results = {
+        f"{purpose} {named.name}": trend(database, TrendRequest(tenant, named, period, machines, None, by))
+        for named in context.measures.named(tenant, request.metric or "oee")
+    }
+    found = {name: result for name, result in results.items() if result.status is ToolStatus.SUCCESS}
+    return found or results
 
 
 def _measure(context: ToolContext, name: str) -> Measure | None:

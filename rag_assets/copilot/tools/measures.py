@@ -147,11 +147,16 @@ class MeasureCatalogue:
         return (*self._sensors, *BUSINESS)
 
     def named(self, tenant_id: str, name: str) -> tuple[Measure, ...]:
-        """Measures of a name as requests write it: its own, or a metric without its unit."""
+        """Measures of a name as requests write it: its own first, then metrics that are called so.
+
+        A warehouse of several plants may have both `vibration` and `vibration_mm_s`; the caller takes
+        the first one that its machines have.
+        """
         wanted = name.strip().lower().replace(" ", "_")
         measures = self.all(tenant_id)
         exact = tuple(measure for measure in measures if measure.name == wanted)
-        return exact or tuple(m for m in measures if wanted in {word.replace(" ", "_") for word in m.words})
+        called = tuple(m for m in measures if wanted in {word.replace(" ", "_") for word in m.words})
+        return tuple({measure.name: measure for measure in (*exact, *called)}.values())
 
     def mentioned(self, tenant_id: str, text: str) -> tuple[Measure, ...]:
         """Measures that a question mentions, in the order of mention; one word may mean two metrics."""
