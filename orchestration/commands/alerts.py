@@ -122,16 +122,20 @@ def test_channel(
 def eval_incidents(
     seed: Annotated[int | None, typer.Option(help="Draws the scenarios; a new one by default.")] = None,
     scenarios: Annotated[int, typer.Option(min=1, help="Days to draw.")] = 20,
+    from_lines: Annotated[
+        bool, typer.Option("--from-lines", help="Generate log lines and detect, too: two hours of lines.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Judge grouping on drawn plants and faults: does one fault give one incident?
 
-    Example: `opsgraph eval incidents --seed 7 --json`
+    Example: `opsgraph eval incidents --seed 7 --json`, `opsgraph eval incidents --from-lines`
     """
     from orchestration.ingest.incidents.evaluation import evaluate_grouping
+    from orchestration.ingest.incidents.generator_evaluation import evaluate_generator
 
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
-    quality = evaluate_grouping(chosen, scenarios)
+    quality = evaluate_generator(chosen) if from_lines else evaluate_grouping(chosen, scenarios)
     if as_json:
         typer.echo(json.dumps(asdict(quality), indent=2))
         return
