@@ -67,6 +67,21 @@ class Environment(BaseSettings):
         validation_alias="QDRANT_URL",
         description="External Qdrant server; unset means the embedded engine in process.",
     )
+    embedder: str = Field(
+        default="local",
+        validation_alias="OPSGRAPH_EMBEDDER",
+        description="local, local-int8, openai:MODEL:DIMENSION or gemini:MODEL:DIMENSION.",
+    )
+    embedding_base_url: str = Field(
+        default="",
+        validation_alias="OPSGRAPH_EMBEDDING_URL",
+        description="OpenAI-compatible endpoint of embeddings, up to and with `/v1`.",
+    )
+    embedding_api_key: str = Field(
+        default="",
+        validation_alias="OPSGRAPH_EMBEDDING_API_KEY",
+        description="Key of that endpoint, or of Gemini.",
+    )
     schema_registry_url: str | None = Field(
         default=None,
         validation_alias="SCHEMA_REGISTRY_URL",

@@ -105,10 +105,15 @@ def _writer(settings: Environment) -> "ModelWriter | None":
 
 def _open(settings: Environment) -> "Copilot":
     from rag_assets.copilot.copilot import open_copilot
-    from rag_assets.embedding import MiniLmEmbedder
+    from rag_assets.embedders import open_embedder
     from rag_assets.index.stores import open_store
 
-    embedder = MiniLmEmbedder(settings.state_dir / "models")
+    embedder = open_embedder(
+        settings.state_dir / "models",
+        settings.embedder,
+        settings.embedding_base_url,
+        settings.embedding_api_key,
+    )
     copilot = open_copilot(
         settings.database_url,
         open_store(settings.index_dir, settings.qdrant_url),
@@ -118,7 +123,7 @@ def _open(settings: Environment) -> "Copilot":
 
     def prepare() -> None:
         # The model takes up to 5 s on its first load; health must not wait for it.
-        embedder.warm_up()
+        embedder.embed(["ready"])  # loads the model before the first question
         copilot.live.watch()
 
     threading.Thread(target=prepare, name="prepare-copilot", daemon=True).start()

@@ -19,7 +19,7 @@ from orchestration.environment import PROJECT_ROOT, Environment
 
 if TYPE_CHECKING:
     from rag_assets.copilot.copilot import Answering, Diagnosis
-    from rag_assets.embedding import MiniLmEmbedder
+    from rag_assets.embedding import Embedder
     from rag_assets.index.contract import VectorStore
 
 GOLDEN_QUESTIONS = PROJECT_ROOT / "tests" / "evals" / "golden" / "questions.jsonl"
@@ -172,10 +172,12 @@ def _store(environment: Environment) -> "VectorStore":
     return open_store(environment.index_dir, environment.qdrant_url)
 
 
-def _embedder(environment: Environment) -> "MiniLmEmbedder":
-    from rag_assets.embedding import MiniLmEmbedder
+def _embedder(environment: Environment) -> "Embedder":
+    from rag_assets.embedders import open_embedder
 
-    return MiniLmEmbedder(environment.state_dir / "models")
+    models = environment.state_dir / "models"
+    url, key = environment.embedding_base_url, environment.embedding_api_key
+    return open_embedder(models, environment.embedder, url, key)
 
 
 def _copilot(environment: Environment) -> "Answering":

@@ -31,6 +31,8 @@ def build_resources(environment: Environment | None = None) -> dict[str, Any]:
             qdrant_url=env.qdrant_url,
             api_url=env.api_url,
             api_client_keys=env.api_client_keys,
+            embedder_choice=env.embedder,
+            embedding_base_url=env.embedding_base_url,
         ),
         "drop_folder": DropFolderResource(path=env.drop_folder, s3=S3Resource()),
         "dbt": dbt_resource(env),

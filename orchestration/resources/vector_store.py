@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
+from orchestration.environment import Environment
+
 if TYPE_CHECKING:
     from rag_assets.copilot.copilot import Answering
     from rag_assets.embedding import Embedder
@@ -19,6 +21,8 @@ class VectorStoreResource(dg.ConfigurableResource):
     qdrant_url: str | None = None
     api_url: str
     api_client_keys: dict[str, str] = Field(default_factory=dict)
+    embedder_choice: str = "local"
+    embedding_base_url: str = ""
 
     def store(self) -> "VectorStore":
         """The engine that holds the builds."""
@@ -27,10 +31,13 @@ class VectorStoreResource(dg.ConfigurableResource):
         return open_store(Path(self.index_dir), self.qdrant_url)
 
     def embedder(self) -> "Embedder":
-        """The local embedder; its graph is kept beside the index."""
-        from rag_assets.embedding import MiniLmEmbedder
+        """Who embeds; the local model's graph is kept beside the index."""
+        from rag_assets.embedders import open_embedder
 
-        return MiniLmEmbedder(Path(self.index_dir).parent / "models")
+        # The web UI shows a resource's fields: the key is not one of them.
+        key = Environment().embedding_api_key
+        models = Path(self.index_dir).parent / "models"
+        return open_embedder(models, self.embedder_choice, self.embedding_base_url, key)
 
     def copilot(self, database_url: str) -> "Answering":
         """Who answers: the API while it is up (it holds the index), else this process."""
