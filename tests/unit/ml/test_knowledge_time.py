@@ -20,14 +20,21 @@ DAY = timedelta(hours=24)
 
 
 def plant(seed: int = 3) -> PlantHistory:
-    """Three machines of 300 h; some events are reported hours after they happened."""
+    """Three machines of 300 h; some events and readings are reported hours after they happened."""
     machines = ("a", "b", "c")
     events = [(name, 90.0 + 60 * number, "failure", "comp1") for number, name in enumerate(machines)]
     events += [(name, 80.0 + 60 * number, "error", "e1") for number, name in enumerate(machines)]
     events += [("a", 200.0, "component_replacement", "comp1"), ("b", 210.0, "error", "e2")]
     found = history(machines, 300, events, seed)
     late = found.events.with_columns(pl.col("known_at") + pl.duration(hours=9))
-    return replace(found, events=pl.concat([found.events[:4], late[4:]]))
+    # Every 23rd hour comes 20 h late: past the usual delay, and for some after the instant of a probe.
+    is_late = found.metrics["hour_at"].dt.epoch("s") // 3600 % 23 == 0
+    delayed = pl.when(is_late).then(pl.col("known_at") + pl.duration(hours=20)).otherwise("known_at")
+    return replace(
+        found,
+        events=pl.concat([found.events[:4], late[4:]]),
+        metrics=found.metrics.with_columns(delayed.alias("known_at")),
+    )
 
 
 @settings(max_examples=12, deadline=None)
@@ -55,6 +62,22 @@ def test_probe_passes_what_is_sound() -> None:
     report = probe_leakage(found, DAY, instant)
     assert report.rows > 300
     assert (report.leaked, report.columns) == (0, ())
+
+
+def test_bulk_load_is_not_taken_for_late_readings() -> None:
+    """Forbids a copied history whose every value is masked because it was known on the day of the copy."""
+    found = history(("a",), 400)
+    features = feature_set_of(found, METRICS)
+    usual = build.build_features(found, features)
+    copied = replace(found, metrics=found.metrics.with_columns(pl.lit(at(500)).alias("known_at")))
+    np.testing.assert_array_equal(build.build_features(copied, features).values, usual.values)
+    assert build.count_late_hours(copied) == 0
+    # Three days from a device's buffer are late, and were not there when they were needed.
+    buffered = pl.when(pl.col("hour_at").is_between(at(100), at(172))).then(pl.lit(at(173)))
+    late = replace(
+        found, metrics=found.metrics.with_columns(buffered.otherwise("known_at").alias("known_at"))
+    )
+    assert build.count_late_hours(late) == 67  # of 73, the last 6 came within the usual delay of 6 h
 
 
 def test_probe_finds_a_window_that_looks_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
