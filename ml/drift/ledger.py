@@ -162,12 +162,15 @@ def _follow(connection: psycopg.Connection, row: LedgerRow, metrics: Sequence[st
 
 
 def release(connection: psycopg.Connection, subject: Subject, sound: Sequence[str]) -> int:
-    """End the quarantine of sensors whose whole window is sound again. Returns how many ended."""
+    """End the quarantine of sensors whose window is sound again; what was read until now stays out.
+
+    Returns how many ended.
+    """
     ended = connection.execute(
         "update ml.sensor_quarantines set to_at = greatest(%s, from_at + interval '1 hour')"
         " where tenant_id = %s and equipment_id = %s and metric = any(%s) and to_at is null"
         " and from_at < %s",
-        (subject.window_from, subject.tenant_id, subject.equipment_id, list(sound), subject.window_from),
+        (subject.window_to, subject.tenant_id, subject.equipment_id, list(sound), subject.window_from),
     )
     return ended.rowcount
 

@@ -24,6 +24,7 @@ from ml.drift.univariate import FeatureDrift, check_feature, hold_down_false_dis
 from ml.drift.verdict import Judgement, Verdict, judge
 from ml.features.history import HOUR, PlantHistory
 from ml.validation.grades import SensorGrade, grade_sensors, store_grades
+from ml.validation.quarantine import quarantines
 from ml.validation.readings import Readings
 
 REFERENCE_DAYS, WINDOW_DAYS = 45, 10
@@ -212,6 +213,9 @@ def monitor_tenant(
     judged = judge_machines(tenant_id, found)
     broken = [str(subject.equipment_id) for subject, one in judged if one.verdict is Verdict.SENSOR_FAULT]
     with psycopg.connect(database_url) as connection:
+        # What a quarantined sensor wrote into this window's scores is no evidence about the model.
+        held = quarantines(connection, tenant_id, found.window_to)
+        broken += [one.equipment_id for one in held if one.to_at is None or one.to_at > found.window_from]
         for model_name, scored in scores(connection, tenant_id, found.window_to).items():
             model = judge_model(tenant_id, model_name, found, scored, broken)
             judged += [model] if model else []
@@ -219,11 +223,11 @@ def monitor_tenant(
         store_grades(connection, tenant_id, grades)
         rows = [record(connection, subject, judgement, run_id) for subject, judgement in judged]
         released = 0
-        for subject, _ in judged:
+        for subject, judgement in judged:
             good = [
                 one.metric for one in grades if one.equipment_id == subject.equipment_id and one.is_usable
             ]
-            if subject.equipment_id not in broken:
+            if subject.equipment_id and judgement.verdict is not Verdict.SENSOR_FAULT:
                 released += release(connection, subject, good)
     return MonitorReport(
         tenant_id=tenant_id,

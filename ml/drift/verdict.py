@@ -31,8 +31,8 @@ ISOLATED_SIZE, ISOLATED_Z, QUIET_SIZE, QUIET_SHARE = 3.0, 4.0, 1.5, 0.3
 MODE_Z, JOINT_Z, MODE_SIZE = 3.4, 2.6, 0.5
 SHIFT_Z, SHIFT_SIZE = 3.7, 0.6
 SCORE_Z, SCORE_SIZE = 4.0, 0.15
-RAMP_GAIN = 1.15
-SUSPECTED, SUSPECT_SIZE, SUSPECT_Z = 0.85, 0.7, 2.6
+RAMP_GAIN = 1.08
+SUSPECTED, SUSPECT_SIZE, SUSPECT_Z = 0.85, 0.9, 3.0
 
 
 class Verdict(StrEnum):
@@ -209,7 +209,7 @@ def _suspects(found: _Evidence) -> tuple[str, ...]:
     shift = found.shift
     names = [sign.metric for sign in found.signs if sign.strength >= SUSPECTED]
     has_moved = (np.abs(shift.size) > SUSPECT_SIZE) & (np.abs(shift.steady_z) > SUSPECT_Z)
-    has_moved |= (np.abs(shift.late_size) > 1.5 * SUSPECT_SIZE) & (np.abs(shift.late_z) > SUSPECT_Z)
+    has_moved |= (np.abs(shift.late_size) > 1.7 * SUSPECT_SIZE) & (np.abs(shift.late_z) > SUSPECT_Z)
     if has_moved.sum() < min(3, len(found.readings.metrics)):
         names += [found.readings.metrics[int(column)] for column in np.flatnonzero(has_moved)]
     return tuple(dict.fromkeys(names))

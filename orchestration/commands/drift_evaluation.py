@@ -76,10 +76,12 @@ def _policy(found: list[PolicyYear]) -> dict[str, float]:
 
 def _triggers(found: list[PolicyYear]) -> dict[str, float]:
     retrains, useful = sum(one.retrains for one in found), sum(one.useful for one in found)
+    triggers = sum(one.triggers for one in found)
     changes, answered = sum(one.changes for one in found), sum(one.answered for one in found)
     return {
         "retrains": retrains,
-        "precision": useful / retrains if retrains else 0.0,
+        "triggers": triggers,
+        "precision": useful / triggers if triggers else 0.0,
         "recall": answered / changes if changes else 0.0,
         "retrains_per_useful_one": retrains / useful if useful else float(retrains),
     }

@@ -22,6 +22,7 @@ _TRAINING_DAYS = 60
 _RIDGE = 3.0
 _FOUND_WITHIN = 35
 _HELD_OUT = 3
+_AGAIN_AFTER = 25
 
 
 class Policy(StrEnum):
@@ -40,8 +41,9 @@ class PolicyYear:
     Attributes:
         policy: Which.
         log_loss: Mean over all rows of the year, what was served at that time.
-        retrains: Trainings.
-        useful: Trainings after a real change of concept that had not been answered yet.
+        retrains: Trainings, the second ones on a month of the new meaning included.
+        triggers: Trainings that were asked for by a verdict, a rule or the calendar.
+        useful: Triggers after a real change of concept that had not been answered yet.
         changes: Real changes of concept.
         answered: Changes with a training within five weeks.
     """
@@ -49,14 +51,15 @@ class PolicyYear:
     policy: Policy
     log_loss: float
     retrains: int
+    triggers: int
     useful: int
     changes: int
     answered: int
 
     @property
     def precision(self) -> float:
-        """Share of trainings that were useful; 1 without trainings."""
-        return self.useful / self.retrains if self.retrains else 1.0
+        """Share of triggers that were useful; 1 without any."""
+        return self.useful / self.triggers if self.triggers else 1.0
 
     @property
     def recall(self) -> float:
@@ -75,21 +78,36 @@ class _Year:
 
 
 @dataclass
+class _Masked:
+    """A sensor in quarantine; `until` is None while it lasts."""
+
+    column: int
+    since: int
+    until: int | None = None
+
+
+@dataclass
 class _Served:
     weights: np.ndarray
     since: int = 0
-    masked: dict[int, int] = field(default_factory=dict[int, int])
+    masked: list[_Masked] = field(default_factory=list["_Masked"])
+    again_on: int = -1
 
 
 def simulate_year(seed: int, policy: Policy) -> PolicyYear:
     """Run one year under one policy; the same seed gives the same year to all."""
     year = _draw(np.random.default_rng([seed, 365]))
-    served = _Served(_fit(year, range(FIRST_DAY), None, {}))
+    served = _Served(_fit(year, range(FIRST_DAY), None, []))
     losses: list[float] = []
     trained: list[int] = []
+    followed: list[int] = []
     for day in range(FIRST_DAY, DAYS):
         losses.append(_loss(served.weights, _features(year, day, served.masked), year.outcome[day]))
-        if day % CHECK_EVERY == 0 and _wants(policy, year, served, day):
+        if day == served.again_on:
+            # The challenger won on ten days; it is trained once more when the new meaning has a month.
+            followed.append(day)
+            served.weights = _fit(year, range(served.since, day - MATURITY), None, served.masked)
+        elif day % CHECK_EVERY == 0 and _wants(policy, year, served, day):
             since = day - WINDOW - MATURITY if policy is Policy.VERDICT else day - _TRAINING_DAYS
             known = range(max(since, 0), day - MATURITY)
             trained.append(day)
@@ -97,14 +115,17 @@ def simulate_year(seed: int, policy: Policy) -> PolicyYear:
                 prior = served.weights if policy is Policy.VERDICT else None
                 served.weights = _fit(year, known, prior, served.masked)
                 served.since = known.start
-    return _graded(policy, float(np.mean(losses)), trained, year.changes)
+                served.again_on = day + _AGAIN_AFTER if policy is Policy.VERDICT else -1
+    return _graded(policy, float(np.mean(losses)), trained, len(followed), year.changes)
 
 
-def _graded(policy: Policy, log_loss: float, trained: list[int], changes: list[int]) -> PolicyYear:
+def _graded(
+    policy: Policy, log_loss: float, trained: list[int], followed: int, changes: list[int]
+) -> PolicyYear:
     # A change may be learned in two steps: the first training sees only its first days.
     useful = sum(any(0 < day - change <= _FOUND_WITHIN for change in changes) for day in trained)
     answered = sum(any(0 < day - change <= _FOUND_WITHIN for day in trained) for change in changes)
-    return PolicyYear(policy, log_loss, len(trained), useful, len(changes), answered)
+    return PolicyYear(policy, log_loss, len(trained) + followed, len(trained), useful, len(changes), answered)
 
 
 def _wants(policy: Policy, year: _Year, served: _Served, day: int) -> bool:
@@ -160,26 +181,27 @@ def _verdict(year: _Year, served: _Served, day: int) -> bool:
     )
     is_broken = found.verdict is Verdict.SENSOR_FAULT
     broken = [int(name.split("_")[1]) for name in found.metrics if is_broken]
-    for column in list(served.masked):
-        if column not in broken:
-            del served.masked[column]
+    held = [one for one in served.masked if one.until is None]
+    for one in held:
+        one.until = None if one.column in broken else day
     for column in broken:
-        served.masked.setdefault(column, day - WINDOW)
+        if all(one.column != column for one in held):
+            served.masked.append(_Masked(column, day - WINDOW))
     return found.verdict is Verdict.CONCEPT
 
 
-def _features(year: _Year, day: int, masked: dict[int, int]) -> np.ndarray:
+def _features(year: _Year, day: int, masked: list[_Masked]) -> np.ndarray:
     rows = year.rows[day]
     if not masked:
         return rows
     kept = rows.copy()
-    for column, since in masked.items():
-        if day >= since:
-            kept[:, column] = 0.0
+    for one in masked:
+        if day >= one.since and (one.until is None or day < one.until):
+            kept[:, one.column] = 0.0
     return kept
 
 
-def _fit(year: _Year, days: range, prior: np.ndarray | None, masked: dict[int, int]) -> np.ndarray:
+def _fit(year: _Year, days: range, prior: np.ndarray | None, masked: list[_Masked]) -> np.ndarray:
     """Logistic regression with a ridge towards the champion where there is one."""
     x = np.concatenate([_features(year, day, masked) for day in days])
     x = np.concatenate([x, np.ones((len(x), 1))], axis=1)

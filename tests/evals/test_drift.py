@@ -1,0 +1,95 @@
+"""`opsgraph eval drift` on a seed that nothing was set on, against the bars that the project states.
+
+The verdicts' bank and the tests of features are short enough for CI; `make evals ONLY=drift` adds the
+simulated years and writes `build/evals/drift.json`.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.commands.drift_evaluation import evaluate
+from orchestration.environment import Environment
+from orchestration.figures import Figure, report
+
+SEED = 20261
+COMMAND = f"opsgraph eval drift --seed {SEED} --json"
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    """What the command prints; the public series only where they are."""
+    data_dir: Path = Environment().data_dir
+    is_long = os.environ.get("OPSGRAPH_LONG_EVALS") == "1"
+    return evaluate(data_dir, SEED, 1, years=6 if is_long else 2, feature_years=40 if is_long else 10)
+
+
+def test_verdicts_on_the_bank(found: dict[str, Any]) -> None:
+    """Forbids verdicts that guess: accuracy, quiet series, and no retraining on a broken sensor.
+
+    One bank is some 280 scenarios: its accuracy has a standard error of 0.015, so CI stands one below.
+    """
+    assert found["kinds"] >= 40
+    assert found["standard"]["accuracy"] >= 0.91
+    assert found["hard"]["accuracy"] >= 0.78
+    assert found["standard"]["concept_on_sensor_fault"] == 0
+
+
+def test_false_alarms_and_power(found: dict[str, Any]) -> None:
+    """Forbids alarms that follow autocorrelation, and silence bought with power."""
+    tests = found["tests"]
+    assert tests["alarms_per_feature_year"] <= 1.2
+    assert tests["found_in_14_days"] >= 0.65
+    assert tests["ks_share"] > 0.5  # what the calibration is for
+
+
+def test_verdict_policy_needs_few_retrains(found: dict[str, Any]) -> None:
+    """Forbids a monitor that costs a training a week, or saves them at the model's expense."""
+    verdict, always = found["policies"]["verdict"], found["policies"]["retrain_always"]
+    assert verdict["retrains_per_year"] <= always["retrains_per_year"] / 4
+    assert verdict["log_loss"] <= found["policies"]["never"]["log_loss"]
+
+
+def test_figures_are_written(found: dict[str, Any]) -> None:
+    """Forbids an evaluation whose figures nobody can find."""
+    tests, triggers = found["tests"], found["triggers"]
+    verdict, always = found["policies"]["verdict"], found["policies"]["retrain_always"]
+    figures = [
+        Figure("drift_verdict_accuracy", found["standard"]["accuracy"], "share", "higher", 0.93),
+        Figure("drift_verdict_accuracy_hard", found["hard"]["accuracy"], "share", "higher", 0.80),
+        Figure("drift_false_verdicts_on_quiet", found["standard"]["false_on_quiet"], "share", "lower", 0.03),
+        Figure(
+            "drift_false_alarms",
+            tests["alarms_per_feature_year"],
+            "per feature-year",
+            "lower",
+            1.0,
+            "z > 3 for independent readings",
+            tests["iid_z_per_feature_year"],
+        ),
+        Figure("drift_one_sigma_found_in_14_days", tests["found_in_14_days"], "share", "higher", 0.7),
+        Figure("drift_trigger_precision", triggers["precision"], "share", "higher", 0.8),
+        Figure("drift_trigger_recall", triggers["recall"], "share", "higher", 0.9),
+        Figure(
+            "drift_policy_log_loss",
+            verdict["log_loss"],
+            "nats",
+            "lower",
+            None,
+            "retrain always",
+            always["log_loss"],
+        ),
+        Figure(
+            "drift_policy_retrains",
+            verdict["retrains_per_year"],
+            "per year",
+            "lower",
+            None,
+            "retrain always",
+            always["retrains_per_year"],
+        ),
+    ]
+    assert report("drift", figures, folder="evals").exists()
+    assert COMMAND
