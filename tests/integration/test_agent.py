@@ -181,19 +181,21 @@ def test_a_model_plans_words_and_streams(asker: _Asker, database: str) -> None:
     model = ScriptedModel(
         tools_to_ask=[("analytics", {"analysis_type": "kpis", "time_range": "last_7_days"})]
     )
-    model.answer = "MACHINE_01 raises E711 as an error. [3] See [this](http://evil.example/a) now. [1] "
+    model.answer = "MACHINE_03 raises E711 as an error. [3] See [this](http://evil.example/a) now. [1] "
     model.answer += "The night shift replaced its spindle yesterday. [3]"
     heard: list[str] = []
     with serving(model) as url:
         copilot = asker.copilot(url)
         answer = copilot.diagnose(Question("How is LTH-A-11 doing?", HERE), on_text=heard.append)
-    machines = {machine.equipment_id for machine in FLEETS[HERE]}
 
     assert answer.written_by == "openai:scripted"
-    assert any(answer.answer.startswith(machine) for machine in machines)
+    assert answer.answer.startswith("LTH-A-11 raises E711")  # the third of the fleet in order of names
     assert "evil.example" not in "".join(heard)
     assert len(heard) >= 2
-    assert answer.ungrounded == ["See (link removed) now.", "The night shift replaced its spindle yesterday."]
+    assert answer.ungrounded[-2:] == [
+        "See (link removed) now.",
+        "The night shift replaced its spindle yesterday.",
+    ]
     assert "measure oee" in {item["purpose"] for item in answer.evidence}
     with psycopg.connect(database) as connection:
         kept = load_answer(connection, answer.answer_id, HERE)
