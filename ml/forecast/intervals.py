@@ -32,7 +32,9 @@ def half_widths(errors: Values, nominal: float = NOMINAL) -> Values:
     share = min(nominal * (1.0 + 1.0 / max(int(count), 1)), 1.0)
     # The quantile that skips NaN goes column by column in Python: ten times the cost.
     quantile = np.quantile if np.isfinite(errors).all() else np.nanquantile
-    return quantile(np.abs(errors), share, axis=0)
+    widths: Values = quantile(np.abs(errors), share, axis=0)
+    # A step that was observed at no origin takes the widest of the others.
+    return np.where(np.isfinite(widths), widths, np.nanmax(widths))
 
 
 def running_half_widths(errors: Values, spacing: int, memory: int, nominal: float = NOMINAL) -> Values:

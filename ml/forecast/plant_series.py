@@ -22,6 +22,8 @@ SubjectKind = Literal["equipment", "plant"]
 # Thirteen weeks: enough for a weekly rhythm, and a machine's older behaviour is no guide.
 MEMORY = timedelta(days=91)
 LEAST_STEPS = {"equipment": 14 * 24, "plant": 28}
+# A sensor that was silent for a day is a fault to be found, not a metric to be forecast.
+MOST_SILENT_STEPS = 24
 HORIZON = {"equipment": 24, "plant": 7}
 STEP = {"equipment": HOUR, "plant": DAY}
 
@@ -75,8 +77,10 @@ def machine_series(history: PlantHistory, clock: datetime) -> Iterator[SubjectSe
     hours = hours.with_columns(pl.when(~excluded).then(pl.col(name)).alias(name) for name in columns)
     for (equipment_id,), rows in hours.group_by("equipment_id", maintain_order=True):
         for name in columns:
-            series = regular(rows["hour_at"], rows[name], HOUR)
-            if series is not None and len(series) >= LEAST_STEPS["equipment"]:
+            series = regular(rows["hour_at"], rows[name], HOUR, until=clock)
+            if series is None or not series.is_observed[-MOST_SILENT_STEPS:].any():
+                continue
+            if len(series) >= LEAST_STEPS["equipment"]:
                 machine = str(equipment_id)
                 metric = name.removesuffix("_mean")
                 yield SubjectSeries("equipment", machine, metric, models.get(machine) or "", series)

@@ -104,6 +104,11 @@ def select(
         raise SeriesTooShortError(
             f"The series has {total} values; a horizon of {horizon} steps needs at least {needed}."
         )
+    for origins in (choosing, judging):
+        if not series.is_observed[origins[0] : origins[-1] + horizon].any():
+            raise SeriesTooShortError(
+                "No value was observed in the part that chooses or the part that judges."
+            )
     past = series.values[:fitted_until]
     found: dict[str, tuple[Candidate, Values]] = {}
     candidates = (*candidates_for(fitted_until, series.day, series.week), *more)

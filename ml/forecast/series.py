@@ -56,13 +56,17 @@ class Series:
         return Series(self.values[:steps], self.is_observed[:steps], self.start, self.step)
 
 
-def regular(instants: pl.Series, values: pl.Series, step: timedelta) -> Series | None:
+def regular(
+    instants: pl.Series, values: pl.Series, step: timedelta, until: datetime | None = None
+) -> Series | None:
     """Put values on a regular grid; a gap takes the value of a week before, else the last one.
 
     Args:
         instants: UTC instants, in any order; the last of equal ones counts.
         values: Values; null and NaN are gaps.
         step: Time between values of the grid, which begins at the first instant.
+        until: The grid goes on to the last step by then, so that a forecast begins after it; else it ends
+            with the last value.
 
     Returns:
         None without a finite value.
@@ -78,7 +82,8 @@ def regular(instants: pl.Series, values: pl.Series, step: timedelta) -> Series |
     start: datetime = frame["at"][0]
     position = ((frame["at"] - start).dt.total_microseconds() / (step / timedelta(microseconds=1))).round()
     index = position.cast(pl.Int64).to_numpy()
-    found = np.full(int(index[-1]) + 1, np.nan)
+    last = int(index[-1]) if until is None else max(int(index[-1]), (until - start) // step)
+    found = np.full(last + 1, np.nan)
     found[index] = frame["value"].to_numpy()
     is_observed = np.isfinite(found)
     week = max(round(WEEK / step), 2)

@@ -145,14 +145,11 @@ def _show(judge: Callable[[], Mapping[str, Any]], as_json: bool) -> None:
 
 
 def _nested(name: str, value: Any) -> Table | str:
-    rows = (
-        value
-        if isinstance(value, list)
-        else [{"name": key, **_row(row)} for key, row in value.items()]
-        if isinstance(value, Mapping)
-        else []
-    )
-    if not rows:
+    if isinstance(value, Mapping):
+        rows = [{"name": key, **_row(row)} for key, row in value.items()]
+    elif value and isinstance(value[0], Mapping):
+        rows = [dict(row) for row in value]
+    else:
         return f"{name}: {', '.join(str(each) for each in value)}"
     table = Table(*rows[0], title=name, title_justify="left")
     for row in rows:

@@ -17,7 +17,13 @@ from ml.anomaly.stream import StreamDetector, StreamSettings, alarms
 from ml.anomaly.threshold import ScoreScale, quantile_threshold, short_training_threshold
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
-DETECTORS = [LaggedResidual(smoothing=5), PrincipalComponents(), LevelShift(6), Isolation(), TrainedExtreme()]
+DETECTORS = [
+    LaggedResidual(smoothing=5),
+    PrincipalComponents(),
+    LevelShift(6),
+    Isolation(trees=5),
+    TrainedExtreme(),
+]
 
 
 def _sensors(rows: int, seed: int = 1) -> np.ndarray:
