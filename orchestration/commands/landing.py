@@ -124,14 +124,17 @@ def _print_landing(report: "LandingReport") -> None:
         console.print(f"[yellow]{finding}[/]", soft_wrap=True)
 
 
-def ledger_report(environment: Environment, topics: list[str] | None = None) -> "LedgerReport":
+def ledger_report(
+    environment: Environment, topics: list[str] | None = None, is_full: bool = True
+) -> "LedgerReport":
     """Check the ledger of some topics, or of all that are landed."""
     from orchestration.ingest.contracts import load_contracts
     from orchestration.ingest.landing import landed_topics
     from orchestration.ingest.ledger_check import check_ledger
 
     contracts = load_contracts()
-    return check_ledger(landing_services(environment), contracts, topics or landed_topics(contracts))
+    chosen = topics or landed_topics(contracts)
+    return check_ledger(landing_services(environment), contracts, chosen, is_full)
 
 
 def ledger_table(report: "LedgerReport") -> Table:
@@ -162,15 +165,18 @@ def check(
         list[str] | None, typer.Argument(help="Topics; all that are landed by default.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    is_new_only: Annotated[
+        bool, typer.Option("--new", help="Count only rows that no earlier check has counted.")
+    ] = False,
 ) -> None:
     """Prove per topic and partition that ledger, broker, raw table and lake agree; exit 1 if not.
 
-    Example: `opsgraph ledger check equipment-sensors --json`
+    Example: `opsgraph ledger check equipment-sensors --json`, `opsgraph ledger check --new`
     """
     from orchestration.ingest.offsets import LandingError
 
     try:
-        report = ledger_report(Environment(), topics)
+        report = ledger_report(Environment(), topics, is_full=not is_new_only)
     except LandingError as error:
         console.print(str(error), soft_wrap=True)
         raise typer.Exit(2) from error

@@ -9,28 +9,30 @@ and Postgres the broker, landing that goes on meanwhile can't make the three dis
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
 
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-import polars as pl
 import psycopg
 from confluent_kafka.admin import AdminClient
-from psycopg import sql
 
 from orchestration.ingest.contracts import TopicContract
-from orchestration.ingest.lake import Lake, LakePosition, PartitionKey, position_of
+from orchestration.ingest.lake import LakePosition, PartitionKey
 from orchestration.ingest.ledger import Counts
+from orchestration.ingest.ledger_stores import (
+    RowsPerBatch,
+    findings,
+    lake_rows,
+    open_dead_letters,
+    raw_rows,
+)
 from orchestration.ingest.offsets import CONSUMER, Bounds, PartitionId, Range, broker_bounds
 from orchestration.ingest.services import LandingServices
 
 LAKE_MAY_LAG = timedelta(minutes=15)
 """A flush is due after a minute; a lake that is away is tried again every ten seconds."""
-RowsPerBatch = Mapping[tuple[uuid.UUID, int, int], int]
-"""Rows by (topic id, partition, batch id)."""
 
 
 class Severity(StrEnum):
@@ -64,8 +66,8 @@ class PartitionBalance:
         partition: Which.
         offsets: From the first offset that was landed to the position.
         counts: Terms of the ledger.
-        raw_rows: Rows in `raw.<table>`.
-        lake_rows: Rows in `bronze.<table>`; None where the lake was not asked.
+        raw_rows: Rows in `raw.<table>`; those that an earlier check has counted as it counted them.
+        lake_rows: The same in `bronze.<table>`; None where the lake was not asked.
         lake_offset: Next offset of the lake; None where it has none.
         pending: Offsets that wait on the broker; None where the broker no longer knows the topic id.
     """
@@ -103,6 +105,7 @@ class _Row:
     offsets: Range
     counts: Counts
     age: timedelta
+    is_verified: bool = False
 
     @property
     def is_transfer(self) -> bool:
@@ -125,31 +128,52 @@ class _Evidence:
 
 
 def check_ledger(
-    services: LandingServices, contracts: Mapping[str, TopicContract], topics: Sequence[str]
+    services: LandingServices,
+    contracts: Mapping[str, TopicContract],
+    topics: Sequence[str],
+    is_full: bool = True,
 ) -> LedgerReport:
     """Check some topics, all topic ids that were ever landed included.
+
+    A batch whose rows both stores held is remembered in the ledger, so that a check that is not full
+    counts only what is newer. Ranges, terms, positions and dead letters are always checked whole.
 
     Args:
         services: Addresses.
         contracts: Contracts by topic.
         topics: Topics to check.
+        is_full: Count every row again, also those that an earlier check has counted.
     """
     balances: list[PartitionBalance] = []
     faults: list[Fault] = []
     for topic in topics:
-        for evidence in _gather(services, contracts[topic]):
+        counted: list[int] = []
+        for evidence in _gather(services, contracts[topic], is_full):
             balances.append(_balance(evidence))
-            faults.extend(_faults(evidence))
+            found = list(_faults(evidence))
+            faults.extend(found)
+            if evidence.lake is not None and not any(item.severity is Severity.ERROR for item in found):
+                counted += [row.batch_id for row in _in_lake(evidence) if not row.is_verified]
+        _remember(services, counted)
     return LedgerReport(tuple(balances), tuple(faults))
 
 
-def _gather(services: LandingServices, contract: TopicContract) -> Iterator[_Evidence]:
-    lake_rows, lake_position = _lake_rows(services, contract)
+def _gather(services: LandingServices, contract: TopicContract, is_full: bool) -> Iterator[_Evidence]:
+    first = 0 if is_full else _first_uncounted(services, contract.topic)
+    in_lake, lake_position = lake_rows(services, contract, first)
     with psycopg.connect(services.database_url) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         ledger, offsets = _ledger_rows(connection, contract.topic), _offsets(connection, contract.topic)
-        raw = _raw_rows(connection, contract.table)
-        dead, findings = _open_dead_letters(connection, contract.topic), _findings(connection, contract.topic)
+        raw = raw_rows(connection, contract.table, first)
+        dead, lost = open_dead_letters(connection, contract.topic), findings(connection, contract.topic)
+    known = {  # what an earlier check has counted, as it counted it
+        (topic_id, number, row.batch_id): row.counts.landed
+        for (topic_id, number), rows in ledger.items()
+        for row in rows
+        if row.is_verified and row.batch_id < first and row.counts.landed
+    }
+    raw = {**known, **raw}
+    in_lake = None if in_lake is None else {**known, **in_lake}
     admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
     bounds = broker_bounds(admin, [contract.topic])
     keys: set[PartitionKey] = {(item.topic_id, item.partition) for item in bounds}
@@ -162,12 +186,12 @@ def _gather(services: LandingServices, contract: TopicContract) -> Iterator[_Evi
             next_offset=offsets.get((topic_id, number)),
             raw={key: count for key, count in raw.items() if key[:2] == (topic_id, number)},
             lake=None
-            if lake_rows is None
-            else {key: count for key, count in lake_rows.items() if key[:2] == (topic_id, number)},
+            if in_lake is None
+            else {key: count for key, count in in_lake.items() if key[:2] == (topic_id, number)},
             lake_position=lake_position,
             bounds=bounds.get(partition),
             open_dead_letters=dead.get((topic_id, number), 0),
-            findings=findings.get((topic_id, number), []),
+            findings=lost.get((topic_id, number), []),
         )
 
 
@@ -293,15 +317,16 @@ def _ledger_rows(connection: psycopg.Connection[Any], topic: str) -> dict[Partit
     rows = connection.execute(
         """
         select topic_id, kafka_partition, batch_id, offset_lo, offset_hi, landed, dead_lettered, discarded,
-               tombstones, absent, discarded_values, date_trunc('second', now() - landed_at)
+               tombstones, absent, discarded_values, date_trunc('second', now() - landed_at),
+               verified_at is not null
         from ops.landing_ledger where topic = %s
         order by topic_id, kafka_partition, offset_lo, offset_hi
         """,
         (topic,),
     )
     found: dict[PartitionKey, list[_Row]] = {}
-    for topic_id, partition, batch_id, lo, hi, *terms, age in rows:
-        row = _Row(batch_id, Range(lo, hi), Counts(*terms), age)
+    for topic_id, partition, batch_id, lo, hi, *terms, age, is_verified in rows:
+        row = _Row(batch_id, Range(lo, hi), Counts(*terms), age, is_verified)
         found.setdefault((topic_id, partition), []).append(row)
     return found
 
@@ -315,45 +340,25 @@ def _offsets(connection: psycopg.Connection[Any], topic: str) -> dict[PartitionK
     return {(topic_id, partition): offset for topic_id, partition, offset in rows}
 
 
-def _raw_rows(connection: psycopg.Connection[Any], table: str) -> RowsPerBatch:
-    query = sql.SQL("select topic_id, kafka_partition, batch_id, count(*) from {} group by 1, 2, 3")
-    rows = connection.execute(query.format(sql.Identifier("raw", table)))
-    return {(topic_id, partition, batch_id): count for topic_id, partition, batch_id, count in rows}
+def _first_uncounted(services: LandingServices, topic: str) -> int:
+    """Lowest batch that no check has counted; beyond all batches where every one was."""
+    with psycopg.connect(services.database_url) as connection:
+        row = connection.execute(
+            """
+            select coalesce(min(batch_id) filter (where verified_at is null), max(batch_id) + 1, 0)
+            from ops.landing_ledger where topic = %s
+            """,
+            (topic,),
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
-def _open_dead_letters(connection: psycopg.Connection[Any], topic: str) -> dict[PartitionKey, int]:
-    rows = connection.execute(
-        "select topic_id, kafka_partition, count(*) from ops.dead_letters "
-        "where topic = %s and replayed_at is null group by 1, 2",
-        (topic,),
-    )
-    return {(topic_id, partition): count for topic_id, partition, count in rows}
-
-
-def _findings(connection: psycopg.Connection[Any], topic: str) -> dict[PartitionKey, list[tuple[Range, str]]]:
-    rows = connection.execute(
-        "select topic_id, kafka_partition, offset_lo, offset_hi, message from ops.landing_findings "
-        "where topic = %s order by finding_id",
-        (topic,),
-    )
-    found: dict[PartitionKey, list[tuple[Range, str]]] = {}
-    for topic_id, partition, lo, hi, message in rows:
-        found.setdefault((topic_id, partition), []).append((Range(lo, hi), message))
-    return found
-
-
-def _lake_rows(
-    services: LandingServices, contract: TopicContract
-) -> tuple[RowsPerBatch | None, LakePosition]:
-    """Rows of the lake table by batch; None where there is no table yet."""
-    table = Lake(services.lake_url, services.catalog_uri).existing_table(contract)
-    if table is None:
-        return None, LakePosition()
-    columns = ("topic_id", "kafka_partition", "batch_id")
-    counted: dict[tuple[uuid.UUID, int, int], int] = {}
-    for rows in table.scan(selected_fields=columns).to_arrow_batch_reader():
-        frame = pl.DataFrame(pl.from_arrow(rows))
-        for topic_id, partition, batch_id, count in frame.group_by(columns).len().iter_rows():
-            key = (uuid.UUID(bytes=topic_id), partition, batch_id)
-            counted[key] = counted.get(key, 0) + count
-    return counted, position_of(table)
+def _remember(services: LandingServices, batch_ids: Sequence[int]) -> None:
+    """Write down which batches both stores held row by row."""
+    if batch_ids:
+        with psycopg.connect(services.database_url) as connection:
+            connection.execute(
+                "update ops.landing_ledger set verified_at = now() where batch_id = any(%s)",
+                (list(batch_ids),),
+            )

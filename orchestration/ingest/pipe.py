@@ -37,6 +37,14 @@ class Pipe(Generic[Item]):
             return
         raise StoppedError
 
+    def offer(self, item: Item) -> bool:
+        """Put an item if there is space now; whether there was."""
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            return False
+        return True
+
     def close(self) -> None:
         """Say that nothing follows."""
         self.put(None)

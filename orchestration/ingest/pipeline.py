@@ -32,6 +32,7 @@ from orchestration.ingest.services import LandingServices
 log = logging.getLogger(__name__)
 LAKE_RETRY_S = 10.0
 BATCH_IDS_AT_ONCE = 200
+LAKE_QUEUE = 16  # groups that may wait for the lake of a service, at most 110 MiB
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ class LandingPipeline:
         ]
         self._loading = settings.connections
         self._commits = threading.Lock()
-        self._committed: Pipe[list[Batch]] = Pipe(settings.queue_length * 2, self._failed)
+        self._committed: Pipe[list[Batch]] = Pipe(
+            settings.queue_length * 2 if is_bounded else LAKE_QUEUE, self._failed
+        )
+        self._has_skipped_lake = False
         self.lake_failure: Exception | None = None
         self.lake_rows = 0
 
@@ -187,7 +191,10 @@ class LandingPipeline:
                 batches = [batch for batch, _ in group]
                 with self._commits:
                     self._on_commit(batches)
-                self._committed.put(batches)
+                if self._is_bounded:
+                    self._committed.put(batches)
+                elif not self._committed.offer(batches):  # a slow lake must not delay rows for a service
+                    self._has_skipped_lake = True
         with self._commits:
             self._loading -= 1
             is_last = not self._loading
@@ -203,7 +210,7 @@ class LandingPipeline:
         lake = _LakeTables(self._services, contracts, self._settings.lake_flush, partitions)
         while (group := self._committed.get(POLL_S)) is not None:
             lake.take([] if isinstance(group, Nothing) else group)
-        lake.finish()
+        lake.finish(self._has_skipped_lake)
         self.lake_failure, self.lake_rows = lake.failure, lake.rows
 
 
@@ -233,10 +240,16 @@ class _LakeTables:
         for topic, own in by_topic.items():
             self._try(topic, own, is_last=False)
 
-    def finish(self) -> None:
-        """Flush everything, trying once more where the lake has failed."""
+    def finish(self, has_missed: bool) -> None:
+        """Flush everything, trying once more where the lake has failed.
+
+        Args:
+            has_missed: Whether batches were committed that the lake was never given.
+        """
         for topic in self._contracts:
             self._retry_at[topic] = 0.0
+            if has_missed and (writer := self._writers.pop(topic, None)):
+                writer.abandon()  # it is opened again, and catches up from Postgres
             self._try(topic, [], is_last=True)
 
     def _try(self, topic: str, batches: list[Batch], is_last: bool) -> None:

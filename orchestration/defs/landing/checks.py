@@ -30,7 +30,8 @@ def ledger_check(contract: TopicContract) -> dg.AssetChecksDefinition:
         from orchestration.defs.landing.services import landing_services
         from orchestration.ingest.ledger_check import check_ledger
 
-        report = check_ledger(landing_services(postgres, kafka, lake), CONTRACTS, [contract.topic])
+        services = landing_services(postgres, kafka, lake)
+        report = check_ledger(services, CONTRACTS, [contract.topic], is_full=False)
         return dg.AssetCheckResult(passed=report.is_balanced, metadata=ledger_metadata(report))
 
     return ledger_balances
