@@ -29,14 +29,14 @@ from orchestration.ingest.windows import aggregate
 
 COMMAND = "make bench ONLY=logs"
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-RATE, MINUTES = 1_000, 4
+RATE, MINUTES = 1_000, 2
 LINES = RATE * 60 * MINUTES
 BATCH = 20_000
 ROUNDS = 3
 
 
 def payloads() -> tuple[list[bytes], float]:
-    """Four minutes of lines at 1,000 a second with anomalies, and how many were made a second."""
+    """Two minutes of lines at 1,000 a second with anomalies, and how many were made a second."""
     config = replace(load_config(), anomaly_probability=0.0005)
     generator = LogGenerator(config, 7, BEGIN, RATE)
     begun = time.perf_counter()
@@ -108,18 +108,18 @@ def rate(count: int, work: Callable[[], None]) -> float:
 
 
 def memory_of_a_bomb() -> tuple[float, int]:
-    """MiB that 10,000 sources and 200,000 different texts add, and templates kept."""
+    """MiB that 10,000 sources and 75,000 different texts add, and templates kept."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     miner, detector = TemplateMiner(), LogDetector()
-    for minute in range(8):
+    for minute in range(6):
         starts_at = BEGIN + timedelta(minutes=minute)
         records = [
             json.dumps({
                 "tenant_id": "bomb", "event_at": (starts_at + timedelta(milliseconds=n)).isoformat(),
                 "level": "INFO", "source": f"source-{n % 10_000}",
-                "message": f"{_word(minute * 25_000 + n)} {_word(n * 7919)} went {_word(n + 31)}",
+                "message": f"{_word(minute * 12_500 + n)} {_word(n * 7919)} went {_word(n + 31)}",
             }).encode()
-            for n in range(25_000)
+            for n in range(12_500)
         ]  # fmt: skip
         lines = miner.assign(read_messages(records, starts_at + timedelta(minutes=1)).lines)
         aggregate(lines, None)

@@ -8,6 +8,7 @@ Add a statistic of untraced lines here. Avoid traces: `traces` judges them.
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -184,7 +185,7 @@ class StatementJudge:
             for source, statement, lines in [usual.select("source", "statement", "lines").row(int(i))]
         ]  # fmt: skip
 
-    def _levels_and_times(self, row: dict[str, float], lines: pl.DataFrame) -> list[Evidence]:
+    def _levels_and_times(self, row: dict[str, Any], lines: pl.DataFrame) -> list[Evidence]:
         source, volume = str(row["source"]), self.volumes[str(row["source"])]
         found: list[Evidence] = []
         mean = (volume.errors + 0.5) / volume.windows
@@ -202,20 +203,20 @@ class StatementJudge:
                     tuple(text[:500] for text in bad["message"].head(3).to_list()),
                 )
             )  # fmt: skip
-        times = lines.filter((pl.col("source") == source) & pl.col("response_time_ms").is_not_null())
-        if volume.timed >= LEAST_TIMES and times.height:
-            slow = int((times["response_time_ms"] > volume.threshold_ms).sum())
-            score = float(share_scores([slow], [times.height], [volume.slow + 0.5], [volume.timed])[0][0])
+        times = np.asarray(row["times"], dtype=np.float64)
+        if volume.timed >= LEAST_TIMES and times.size:
+            slow = int((times > volume.threshold_ms).sum())
+            score = float(share_scores([slow], [times.size], [volume.slow + 0.5], [volume.timed])[0][0])
             if score >= 2.0:
-                p95 = times["response_time_ms"].quantile(0.95) or 0.0
+                slowest = lines.filter(pl.col("source") == source).top_k(3, by="response_time_ms")
                 found.append(
                     Evidence(
                         SignalKind.LOG_LATENCY, source, score,
-                        f"{source}: {slow} of {times.height} responses over {volume.threshold_ms:.0f} ms",
+                        f"{source}: {slow} of {times.size} responses over {volume.threshold_ms:.0f} ms",
                         ("<response times>",), (),
-                        {"slow": slow, "responses": times.height, "slow_above_ms": volume.threshold_ms,
-                         "p95_ms": p95},
-                        tuple(t[:500] for t in times.top_k(3, by="response_time_ms")["message"].to_list()),
+                        {"slow": slow, "responses": times.size, "slow_above_ms": volume.threshold_ms,
+                         "p95_ms": float(np.quantile(times, 0.95))},
+                        tuple(t[:500] for t in slowest["message"].to_list()),
                     )
                 )  # fmt: skip
         return found
@@ -294,8 +295,8 @@ def count_lines(lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return counts.with_columns(pl.col("statement").fill_null("")), sources
 
 
-def _add(volume: _Volume, row: dict[str, object], at: datetime, *, is_hot: bool) -> None:
-    lines, errors = float(row["lines"]), float(row["errors"])  # pyright: ignore[reportArgumentType]
+def _add(volume: _Volume, row: dict[str, Any], at: datetime, *, is_hot: bool) -> None:
+    lines, errors = float(row["lines"]), float(row["errors"])
     volume.windows += 1
     volume.total += lines
     volume.squares += lines**2

@@ -27,6 +27,9 @@ MOST_CHARACTERS = 1_000
 """Of a line that are looked at: a statement shows in its first words, a 1 MiB line is not text."""
 MOST_TEMPLATES = 5_000
 """Templates kept. Lines that fit none of them once it is reached are `OVERFLOW`: a bomb costs no memory."""
+MOST_MINED = 1_000
+"""New masked texts mined per batch; the rest of a bomb is `OVERFLOW` at once. A search among 5,000 templates
+takes 2 ms, and usual traffic has some dozen new texts at its begin and none later."""
 MOST_CACHED = 200_000
 """Masked texts whose template is remembered; then the memory is begun again. About 40 MB."""
 OVERFLOW = "T0"
@@ -91,11 +94,13 @@ class TemplateMiner:
         distinct = masked.drop_nulls().unique()
         if len(self._ids) > MOST_CACHED:
             self._ids.clear()
-        for text in distinct.to_list():
-            if text not in self._ids:
-                self._ids[text] = self._mine(text)
+        texts: list[str] = distinct.to_list()
+        unknown = [text for text in texts if text not in self._ids]
+        for text in unknown[:MOST_MINED]:
+            self._ids[text] = self._mine(text)
+        self._overflowed += max(len(unknown) - MOST_MINED, 0)
         ids = masked.replace_strict(
-            distinct, [self._ids[text] for text in distinct.to_list()], default=None, return_dtype=pl.String
+            distinct, [self._ids.get(text, OVERFLOW) for text in texts], default=None, return_dtype=pl.String
         )
         return lines.with_columns(statement=pl.coalesce("statement", ids))
 
