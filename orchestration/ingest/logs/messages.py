@@ -95,8 +95,10 @@ def read_messages(payloads: Sequence[bytes | None], arrived_at: datetime) -> Log
         .then(pl.lit("tenant_id is missing"))
     )
     judged = lines.with_columns(reason=reason)
-    for at, why in judged.filter(pl.col("reason").is_not_null()).select("at", "reason").iter_rows():
-        refused.append(RefusedLine(at, why, (payloads[at] or b"")[:4_096]))
+    bad = judged.filter(pl.col("reason").is_not_null())
+    places: list[int] = bad["at"].to_list()
+    for at, why in zip(places, bad["reason"].to_list(), strict=True):
+        refused.append(RefusedLine(at, str(why), (payloads[at] or b"")[:4_096]))
     kept = with_statements(judged.filter(pl.col("reason").is_null()))
     return LogBatch(kept.select(COLUMNS), tuple(sorted(refused, key=lambda item: item.at)))
 

@@ -5,6 +5,10 @@ costs a look-up. What was mined is a list of templates with a version, kept by t
 when a parameter takes templates apart. Avoid counting lines: windows do that.
 """
 
+# drain3 has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 import hashlib
 import re
 from collections.abc import Sequence
