@@ -79,7 +79,7 @@ def group_events(
     rows = np.flatnonzero(is_anomalous)
     starts = [0]
     for place in range(1, len(rows)):
-        gap = hours[rows[place]] - hours[rows[place - 1]]
+        gap = hours[int(rows[place])] - hours[int(rows[place - 1])]
         if gap.total_seconds() > (LONGEST_GAP + 1) * 3600:
             starts.append(place)
     for group in np.split(rows, starts[1:]) if len(rows) else []:
@@ -97,7 +97,7 @@ def group_events(
                 peak_score=float(score[peak]),
                 hours=len(group),
                 contributing_sensors=tuple(
-                    Contribution(metrics[index], round(float(weight[index]), 3))
+                    Contribution(metrics[int(index)], round(float(weight[index]), 3))
                     for index in order.tolist()
                     if weight[index] >= LEAST_SHARE
                 ),

@@ -9,7 +9,7 @@ window's first row.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +55,8 @@ def score_file(
     inside = np.zeros(rows, dtype=bool)
     spans: list[tuple[int, int]] = []
     for start, end in sorted(windows):
-        first = int(np.searchsorted(stamps, _stamps([start])[0], side="left"))
-        last = int(np.searchsorted(stamps, _stamps([end])[0], side="right")) - 1
+        first = int(np.searchsorted(stamps, int(_stamps([start])[0]), side="left"))
+        last = int(np.searchsorted(stamps, int(_stamps([end])[0]), side="right")) - 1
         if first <= last:
             spans.append((first, last))
     for number, (first, last) in enumerate(spans):
@@ -96,8 +96,11 @@ def probation_rows(rows: int) -> int:
     return int(min(PROBATION_SHARE * rows, PROBATION_SHARE * PROBATION_MOST_ROWS))
 
 
-def _stamps(instants: Sequence[datetime]) -> NDArray[np.datetime64]:
-    return np.array([instant.replace(tzinfo=None) for instant in instants], dtype="datetime64[us]")
+def _stamps(instants: Sequence[datetime]) -> NDArray[np.int64]:
+    """Microseconds; an instant without a zone is read as UTC, whatever the machine's zone is."""
+    return np.array(
+        [int(instant.replace(tzinfo=UTC).timestamp() * 1e6) for instant in instants], dtype=np.int64
+    )
 
 
 def _sigmoid(position: NDArray[np.float64] | float) -> NDArray[np.float64]:

@@ -161,10 +161,10 @@ class Ridge:
             inputs, targets = inputs - last, targets - last
         centre, aim = inputs.mean(axis=0), targets.mean(axis=0)
         centred = inputs - centre
-        gram = centred.T @ centred
+        gram: Values = centred.T @ centred
         scale = float(np.trace(gram)) / self.lags
         gram[np.diag_indices_from(gram)] += self.penalty * max(scale, 1e-12)
-        weights = np.linalg.solve(gram, centred.T @ (targets - aim))
+        weights: Values = np.linalg.solve(gram, centred.T @ (targets - aim))
         return FittedRidge(self.lags, usual, weights, aim - centre @ weights, reach)
 
 

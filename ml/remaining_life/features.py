@@ -6,6 +6,7 @@ sensor more than a worn part does. Conditions are found by k-means on the settin
 
 # scikit-learn leaves most of its signatures untyped.
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
+# pyright: reportArgumentType=false, reportOptionalMemberAccess=false
 
 from dataclasses import dataclass
 from typing import Any
