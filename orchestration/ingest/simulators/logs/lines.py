@@ -8,23 +8,22 @@ import json
 import random
 from bisect import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestration.ingest.simulators.logs.config import AnomalyType, LogConfig, SourceConfig
 from orchestration.ingest.simulators.logs.episodes import Episode, begin
 from orchestration.ingest.simulators.logs.phrases import ANOMALOUS, HEALTHY, USERS, Step
 
+_quoted = json.dumps
 RESPONSE_SPREAD = 0.4
 """Standard deviation of the logarithm of response times: p95 is about twice the median."""
 STRAYS: tuple[Step, ...] = tuple(step for steps in ANOMALOUS.values() for part in steps for step in part)
 
 
-@dataclass(frozen=True)
-class LogLine:
-    """One line with its label.
+class LogLine(NamedTuple):
+    """One line with its label; a tuple, since making a frozen dataclass takes 2 of a line's 20 µs.
 
     Attributes:
         event_at: When it was written (UTC).
@@ -61,8 +60,20 @@ class LogLine:
         return record
 
     def encode(self, tenant_id: str, *, with_truth: bool = True) -> bytes:
-        """The record as JSON."""
-        return json.dumps(self.record(tenant_id, with_truth=with_truth), separators=(",", ":")).encode()
+        """The record as JSON; written out, since a generic encoder takes three times as long."""
+        took = "null" if self.response_time_ms is None else f"{self.response_time_ms}"
+        text = (
+            f'{{"tenant_id":{_quoted(tenant_id)},"event_at":"{self.event_at.isoformat()}",'
+            f'"level":"{self.level}","source":{_quoted(self.source)},"message":{_quoted(self.message)},'
+            f'"response_time_ms":{took}'
+        )
+        if not with_truth:
+            return f"{text}}}".encode()
+        kind = f'"{self.anomaly_type.value}"' if self.anomaly_type else "null"
+        flag = "true" if self.anomaly_type else "false"
+        return (
+            f'{text},"is_anomaly":{flag},"anomaly_type":{kind},"anomaly_score":{self.anomaly_score}}}'
+        ).encode()
 
     def text(self) -> str:
         """The line as a person reads it on a terminal."""
@@ -139,7 +150,8 @@ class LogGenerator:
             level, text = rng.choice(STRAYS)
         else:
             level = self._level_names[min(bisect(self._level_sums, rng.random()), len(self._level_names) - 1)]
-            text = rng.choice(HEALTHY[level])
+            texts = HEALTHY[level]
+            text = texts[int(rng.random() * len(texts))]
         return LogLine(at, level, source.name, self._fill(text, response_ms, "memory"), response_ms)
 
     def _draw_source(self) -> SourceConfig:
@@ -153,8 +165,8 @@ class LogGenerator:
         if "{" not in text:
             return text
         number = self._rng.getrandbits(40)
+        ip = f"10.{number % 7}.{number // 7 % 250}.{number // 1750 % 250}" if "{ip}" in text else ""
         return text.format(
             id=f"{number:010x}", n=number % 100_000, ms=int(response_ms), resource=resource,
-            user=USERS[number % len(USERS)], low=40 + number % 25,
-            ip=f"10.{number % 7}.{number // 7 % 250}.{number // 1750 % 250}",
+            user=USERS[number % len(USERS)], low=40 + number % 25, ip=ip,
         )  # fmt: skip

@@ -198,3 +198,13 @@ def test_the_service_answers_as_the_mission_wrote_it() -> None:
         assert [json.loads(row)["tenant_id"] for row in rows] == ["demo-plant"] * 3
         with client.websocket_connect("/ws/logs?per_second=1000") as socket:
             assert {"event_at", "message"} <= set(json.loads(socket.receive_text()))
+
+
+def test_the_written_out_json_is_the_record() -> None:
+    """Forbids a hand-written encoding that differs from the record, or breaks on quotes."""
+    hostile = LogLine(BEGIN, "INFO", 'a"; drop table x;--\\', "tab\t“quote” \x07", None)
+
+    for line in [*LogGenerator(CONFIG, 4, BEGIN).lines(300), hostile]:
+        for with_truth in (True, False):
+            encoded = line.encode("t", with_truth=with_truth)
+            assert json.loads(encoded) == line.record("t", with_truth=with_truth)
