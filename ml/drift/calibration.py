@@ -67,7 +67,8 @@ def calibrate(
     drawn = innovations[(starts[:, :, None] + np.arange(block)).reshape(RESAMPLES, -1)[:, :total]]
     series = coloured(drawn, coefficient)[:, _WARM_UP:]
     references, windows = series[:, : len(reference)], series[:, len(reference) :]
-    null = float(np.sqrt(np.mean((windows.mean(axis=1) - references.mean(axis=1)) ** 2))) / spread
+    moved: np.ndarray = windows.mean(axis=1) - references.mean(axis=1)
+    null = float(np.sqrt((moved**2).mean())) / spread
     tail = NormalDist().inv_cdf(1.0 - _TAIL * alarms_per_month / 30.0 / 2.0)
     return Thresholds(
         location=tail * null,

@@ -116,9 +116,9 @@ def without_sensors(scores: np.ndarray, daily: np.ndarray, reference_days: int) 
     """
     x = np.nan_to_num(np.clip(daily, -4, 4))
     x = x - x[:reference_days].mean(axis=0)
-    y = np.nan_to_num(scores[:, 0] - np.nanmean(scores[:reference_days, 0]))
+    y: np.ndarray = np.nan_to_num(scores[:, 0] - np.nanmean(scores[:reference_days, 0]))
     fitted = x[:reference_days]
-    weights = np.linalg.solve(
+    weights: np.ndarray = np.linalg.solve(
         fitted.T @ fitted + _RIDGE * reference_days * np.eye(x.shape[1]), fitted.T @ y[:reference_days]
     )
     return np.where(np.isnan(scores[:, 0]), np.nan, y - x @ weights)[:, None]

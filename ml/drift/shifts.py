@@ -83,7 +83,7 @@ def null_deviation(reference: np.ndarray, window_days: int, seed: int = _SEED) -
     """
     days = len(reference)
     if days < 2 * BLOCK_DAYS:
-        return np.full(reference.shape[1], np.inf)
+        return np.full(reference.shape[1], np.inf, dtype=np.float64)
     rng = np.random.default_rng(seed)
 
     def draw(length: int) -> np.ndarray:
@@ -92,7 +92,7 @@ def null_deviation(reference: np.ndarray, window_days: int, seed: int = _SEED) -
         return nan_median(reference[picked], axis=1)
 
     difference: np.ndarray = np.nan_to_num(draw(window_days) - draw(days))
-    return np.sqrt((difference**2).mean(axis=0))
+    return np.asarray(np.sqrt((difference**2).mean(axis=0)))
 
 
 def _usual_deviation(reference: np.ndarray, window_days: int) -> np.ndarray:
@@ -104,7 +104,8 @@ def _usual_deviation(reference: np.ndarray, window_days: int) -> np.ndarray:
         found.append(nan_median(reference[inside], axis=0) - nan_median(reference[~inside], axis=0))
     if not found:
         return np.full(reference.shape[1], np.inf)
-    return np.sqrt(np.mean(np.nan_to_num(np.stack(found)) ** 2, axis=0))
+    distances: np.ndarray = np.nan_to_num(np.stack(found))
+    return np.asarray(np.sqrt((distances**2).mean(axis=0)))
 
 
 def measure_shared(daily: np.ndarray, reference_days: int, shift: Shift) -> SharedShift:
