@@ -39,10 +39,10 @@ class Postings:
         pairs = keys << _ITEM_BITS | np.repeat(owners, lengths).astype(np.uint64)
         order = np.argsort(pairs, kind="stable")
         pairs = pairs[order]
-        starts = np.flatnonzero(np.diff(pairs, prepend=pairs[:1] + np.uint64(1))) if len(pairs) else []
+        starts = np.flatnonzero(np.diff(pairs, prepend=pairs[:1] + np.uint64(1)))
         each = np.repeat(np.ones(len(texts)) if weights is None else np.asarray(weights), lengths)[order]
         self.values: Scores = np.add.reduceat(each, starts) if len(pairs) else np.empty(0)
-        held = pairs[starts] if len(pairs) else pairs
+        held = pairs[starts]
         self.items: NDArray[np.int64] = (held & np.uint64(0xFFFFFFFF)).astype(np.int64)
         self.keys, first = np.unique((held >> _ITEM_BITS).astype(np.uint32), return_index=True)
         self.bounds: NDArray[np.int64] = np.append(first, len(held)).astype(np.int64)
@@ -75,6 +75,5 @@ class Postings:
         if not spans:
             return np.zeros(self.item_count)
         items = np.concatenate([self.items[span] for span in spans])
-        return np.bincount(
-            items, np.concatenate([weights[span] for span in spans]), minlength=self.item_count
-        )
+        found = np.concatenate([weights[span] for span in spans])
+        return np.bincount(items, found, minlength=self.item_count).astype(np.float64)

@@ -88,5 +88,5 @@ def gemini_embedder(model: str, dimension: int, api_key: str) -> Embedder:
     from langchain_google_genai import GoogleGenerativeAIEmbeddings
     from pydantic import SecretStr
 
-    client = GoogleGenerativeAIEmbeddings(model=model, google_api_key=SecretStr(api_key))
+    client = GoogleGenerativeAIEmbeddings(model=model, api_key=SecretStr(api_key))
     return RemoteEmbedder(f"gemini:{model}", dimension, client)

@@ -241,7 +241,7 @@ def _hits(found: FirstStage, order: "np.ndarray") -> tuple[SearchHit, ...]:
     candidates, library = found.candidates, found.library
     coverage = library.lexical.key_coverage(found.keys)
     hits: list[SearchHit] = []
-    for place in order.tolist():
+    for place in map(int, order):
         position = int(candidates.positions[place])
         cosines = candidates.scores[place, 2:]
         words = float(candidates.passage_words[place])

@@ -5,7 +5,8 @@ documents: a crash between the two can neither lose a message nor apply one to r
 Avoid what a message means here; `rag_assets.sources.updates` knows it.
 """
 
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportPrivateImportUsage=false
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

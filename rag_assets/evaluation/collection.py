@@ -26,7 +26,7 @@ from rag_assets.index.contract import IndexPoint
 from rag_assets.index.edge import EdgeStore
 from rag_assets.index.points import make_points
 from rag_assets.lexical import PassageIndex
-from rag_assets.postings import Scores
+from rag_assets.postings import Keys, Scores
 from rag_assets.rerank.rankers import JudgedCandidates, Ranker
 from rag_assets.rerank.training import TrainedRanker, groups_of, paired_bootstrap, train_ranker
 from rag_assets.retrieval import FirstStage, Retriever, SearchRequest
@@ -210,12 +210,12 @@ def _reordered(answer: _Answer, ranker: Ranker | None) -> list[str]:
 
 
 def _names(found: FirstStage) -> list[str]:
-    heads = (found.library.documents[place].head for place in found.candidates.positions.tolist())
+    heads = (found.library.documents[place].head for place in map(int, found.candidates.positions))
     return [head.path or head.document_id for head in heads]
 
 
 def _identities(found: FirstStage) -> list[frozenset[str]]:
-    heads = (found.library.documents[place].head for place in found.candidates.positions.tolist())
+    heads = (found.library.documents[place].head for place in map(int, found.candidates.positions))
     return [frozenset((head.path, head.document_id)) for head in heads]
 
 
@@ -255,13 +255,13 @@ def _baseline(points: Sequence[IndexPoint]) -> Callable[[str], list[str]]:
     names = [point.passage.path or point.passage.document_id for point in points]
 
     def ranking(question: str) -> list[str]:
-        scores = index.key_scores(np.unique(_word_keys(question)))
+        scores = index.key_scores(np.unique(_word_keys(question)).astype(np.uint32))
         order = np.argsort(-scores, kind="stable")[: 20 * DEPTH]
         return list(dict.fromkeys(names[place] for place in order.tolist() if scores[place] > 0))
 
     return ranking
 
 
-def _word_keys(text: str) -> "np.ndarray":
+def _word_keys(text: str) -> Keys:
     words = re.findall(r"\w+", text.lower())
     return np.fromiter((term_id(word) for word in words), np.uint32, len(words))

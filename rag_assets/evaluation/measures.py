@@ -35,4 +35,4 @@ def hit(ranking: Sequence[str], relevant: AbstractSet[str], depth: int) -> bool:
 
 def recall(ranking: Sequence[str], relevant: AbstractSet[str], depth: int) -> float:
     """Share of the relevant documents among the first `depth`."""
-    return len(relevant.intersection(ranking[:depth])) / len(relevant) if relevant else 0.0
+    return sum(item in relevant for item in set(ranking[:depth])) / len(relevant) if relevant else 0.0

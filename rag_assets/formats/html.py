@@ -58,7 +58,7 @@ def read_html(raw: bytes) -> Content:
     for element in page.find_all(_LEFT_OUT):
         element.decompose()
     body = page.find("main") or page.body or page
-    blocks = [block for block in _blocks(body) if block.strip()] if isinstance(body, Tag) else []
+    blocks = [block for block in _blocks(body) if block.strip()]
     return Content("\n\n".join(blocks), metadata)
 
 

@@ -7,6 +7,7 @@ kinds here (`rag_assets.rerank.training`).
 
 # scikit-learn and xgboost leave most of their signatures untyped.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -77,7 +77,7 @@ def _of_tenant(
     readings: dict[str, dict[bool, dict[str, Any]]] = {}
     events: dict[str, list[dict[str, Any]]] = {}
     with connection.cursor(row_factory=dict_row) as cursor:
-        for row in cursor.execute(_READINGS.format(means=means), window) if metrics else ():
+        for row in cursor.execute(_READINGS.format(means=means).encode(), window) if metrics else ():
             readings.setdefault(row["equipment_id"], {})[row["is_this_week"]] = row
         for row in cursor.execute(_EVENTS, window):
             events.setdefault(row["equipment_id"], []).append(row)

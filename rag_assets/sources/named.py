@@ -3,6 +3,9 @@
 Add a kind of address here. Avoid reading files here.
 """
 
+# boto3 carries no types.
+# pyright: reportMissingTypeStubs=false
+
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
