@@ -63,7 +63,7 @@ def monitor_results(reports: "Sequence[MonitorReport]") -> Iterator[dg.Materiali
 def _result(
     name: str,
     count: int,
-    numbers: dict[str, object],
+    numbers: Mapping[str, int | str],
     header: str,
     lines: list[str],
     check: str,
