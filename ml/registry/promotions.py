@@ -86,34 +86,36 @@ class Serving:
 def record(connection: psycopg.Connection, decision: Decision) -> None:
     """Write a decision; what serves from now on closes the row of the version before it."""
     serves = decision.decision in ("promoted", "rolled_back")
-    if serves:
+    # One transaction, also on a connection that commits by itself: the old row ends when the new one begins.
+    with connection.transaction():
+        if serves:
+            connection.execute(
+                "update ml.promotions set served_to = now()"
+                " where tenant_id = %s and model_name = %s and served_from is not null and served_to is null",
+                (decision.tenant_id, decision.model_name),
+            )
         connection.execute(
-            "update ml.promotions set served_to = now()"
-            " where tenant_id = %s and model_name = %s and served_from is not null and served_to is null",
-            (decision.tenant_id, decision.model_name),
+            """
+            insert into ml.promotions (
+                tenant_id, model_name, model_version, decision, previous_version, decided_by, reason,
+                data_digest, metrics, mode, evidence, served_from
+            ) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, case when %s then now() end)
+            """,
+            (
+                decision.tenant_id,
+                decision.model_name,
+                decision.model_version,
+                decision.decision,
+                decision.previous_version,
+                decision.decided_by,
+                decision.reason,
+                decision.data_digest,
+                json.dumps(dict(decision.metrics)),
+                decision.mode,
+                json.dumps(dict(decision.evidence)),
+                serves,
+            ),
         )
-    connection.execute(
-        """
-        insert into ml.promotions (
-            tenant_id, model_name, model_version, decision, previous_version, decided_by, reason,
-            data_digest, metrics, mode, evidence, served_from
-        ) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, case when %s then now() end)
-        """,
-        (
-            decision.tenant_id,
-            decision.model_name,
-            decision.model_version,
-            decision.decision,
-            decision.previous_version,
-            decision.decided_by,
-            decision.reason,
-            decision.data_digest,
-            json.dumps(dict(decision.metrics)),
-            decision.mode,
-            json.dumps(dict(decision.evidence)),
-            serves,
-        ),
-    )
 
 
 def is_decided(connection: psycopg.Connection, version: "RegisteredVersion") -> bool:
