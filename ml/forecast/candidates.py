@@ -164,7 +164,7 @@ class Ridge:
         gram: Values = centred.T @ centred
         scale = float(np.trace(gram)) / self.lags
         gram[np.diag_indices_from(gram)] += self.penalty * max(scale, 1e-12)
-        weights: Values = np.linalg.solve(gram, centred.T @ (targets - aim))
+        weights = np.asarray(np.linalg.solve(gram, centred.T @ (targets - aim)), dtype=np.float64)
         return FittedRidge(self.lags, usual, weights, aim - centre @ weights, reach)
 
 

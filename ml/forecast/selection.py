@@ -154,7 +154,7 @@ def best_of(scores: dict[str, float]) -> str:
 
 def errors(series: Series, origins: Origins, ahead: Values) -> Values:
     """Observed minus forecast: shape (origins, horizon), NaN where nothing was observed."""
-    index: Origins = origins[:, None] + np.arange(ahead.shape[1])
+    index = np.add.outer(origins, np.arange(ahead.shape[1], dtype=np.int64)).astype(np.int64)
     return np.where(series.is_observed[index], series.values[index] - ahead, np.nan)
 
 

