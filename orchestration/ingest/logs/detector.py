@@ -48,11 +48,13 @@ class LogDetector:
         traces = self.traces.judge(window, window.ends_at)
         statements = self.statements.judge(window, window.ends_at, is_whole=True)
         verdict = self._verdict(window, window.ends_at, traces, statements, self.alert_score)
-        traced = [item for item in traces.evidence if item.score >= self.alert_score]
-        self.traces.close(window, traces, bool(traced))
+        resources = self.resources.judge(window.metrics)
+        # A hogged processor changes traces before it breaks them: neither is learned meanwhile.
+        bad = [item for item in (*traces.evidence, *resources) if item.score >= self.alert_score]
+        self.traces.close(window, traces, bool(bad))
         alerting = {suspect.source for suspect in verdict.suspects if suspect.score >= self.alert_score}
         self.statements.close(window, statements, frozenset(alerting))
-        high = {item.source for item in self.resources.judge(window.metrics)}
+        high = {item.source for item in resources}
         self.resources.learn(window.metrics, frozenset(high))
         return verdict
 
