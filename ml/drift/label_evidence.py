@@ -114,14 +114,14 @@ def without_sensors(scores: np.ndarray, daily: np.ndarray, reference_days: int) 
         daily: Sensor levels, shape (days, metrics).
         reference_days: Days that the relation is fitted on.
     """
-    x = np.nan_to_num(np.clip(daily, -4, 4))
+    x: np.ndarray = np.nan_to_num(np.clip(daily, -4, 4))
     x = x - x[:reference_days].mean(axis=0)
     y: np.ndarray = np.nan_to_num(scores[:, 0] - np.nanmean(scores[:reference_days, 0]))
     fitted = x[:reference_days]
-    weights: np.ndarray = np.linalg.solve(
-        fitted.T @ fitted + _RIDGE * reference_days * np.eye(x.shape[1]), fitted.T @ y[:reference_days]
-    )
-    return np.where(np.isnan(scores[:, 0]), np.nan, y - x @ weights)[:, None]
+    gram = fitted.T @ fitted + _RIDGE * reference_days * np.eye(x.shape[1])
+    weights = np.asarray(np.linalg.solve(gram, fitted.T @ y[:reference_days]), dtype=np.float64)
+    left = np.asarray(y - x @ weights, dtype=np.float64)
+    return np.where(np.isnan(scores[:, 0]), np.nan, left)[:, None]
 
 
 def _recalibrated(

@@ -91,8 +91,9 @@ def null_deviation(reference: np.ndarray, window_days: int, seed: int = _SEED) -
         picked = (starts[:, :, None] + np.arange(BLOCK_DAYS)).reshape(RESAMPLES, -1)[:, :length]
         return nan_median(reference[picked], axis=1)
 
-    difference: np.ndarray = np.nan_to_num(draw(window_days) - draw(days))
-    return np.asarray(np.sqrt((difference**2).mean(axis=0)))
+    difference = np.asarray(np.nan_to_num(draw(window_days) - draw(days)), dtype=np.float64)
+    mean_square = np.asarray((difference**2).mean(axis=0), dtype=np.float64)
+    return mean_square**0.5
 
 
 def _usual_deviation(reference: np.ndarray, window_days: int) -> np.ndarray:
@@ -104,8 +105,9 @@ def _usual_deviation(reference: np.ndarray, window_days: int) -> np.ndarray:
         found.append(nan_median(reference[inside], axis=0) - nan_median(reference[~inside], axis=0))
     if not found:
         return np.full(reference.shape[1], np.inf)
-    distances: np.ndarray = np.nan_to_num(np.stack(found))
-    return np.asarray(np.sqrt((distances**2).mean(axis=0)))
+    distances = np.asarray(np.nan_to_num(np.stack(found)), dtype=np.float64)
+    mean_square = np.asarray((distances**2).mean(axis=0), dtype=np.float64)
+    return mean_square**0.5
 
 
 def measure_shared(daily: np.ndarray, reference_days: int, shift: Shift) -> SharedShift:

@@ -91,7 +91,8 @@ def _stuck(metric: str, reference: np.ndarray, window: np.ndarray) -> Sign:
     rest = usual_value if usual >= LONGEST_EQUAL_RUN else None
     usual, _ = _longest_run(reference, without=rest)
     length, value = _longest_run(window, without=rest)
-    # A sensor of few steps repeats itself by chance: three times the longest run that its share of repeats makes.
+    # A sensor of few steps repeats itself by chance: three times the longest run
+    # that its share of repeats makes.
     chance = 3.0 * np.log(max(len(window), 2)) / -np.log(np.clip(_equal_share(reference, rest), 1e-3, 0.97))
     needed = max(LONGEST_EQUAL_RUN, 2.0 * usual, float(chance))
     held = _equal_share(window, rest) - _equal_share(reference, rest)

@@ -256,8 +256,8 @@ def _baseline(points: Sequence[IndexPoint]) -> Callable[[str], list[str]]:
 
     def ranking(question: str) -> list[str]:
         scores = index.key_scores(np.unique(_word_keys(question)).astype(np.uint32))
-        order = np.argsort(-scores, kind="stable")[: 20 * DEPTH]
-        return list(dict.fromkeys(names[place] for place in order.tolist() if scores[place] > 0))
+        order: list[int] = np.argsort(-scores, kind="stable")[: 20 * DEPTH].tolist()
+        return list(dict.fromkeys(names[place] for place in order if scores[place] > 0))
 
     return ranking
 

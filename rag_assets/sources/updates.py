@@ -65,8 +65,8 @@ def apply_updates(
 
 def _file(path: str, value: bytes) -> SourceFile:
     try:
-        row = json.loads(value)
-        content, metadata = str(row["content"]), row.get("metadata") or {}
+        row: dict[str, Any] = json.loads(value)
+        content, metadata = str(row["content"]), row.get("metadata") or dict[str, Any]()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableError('expected {"content": "…", "metadata": {…}}') from error
     suffix = path[path.rfind(".") :].lower()

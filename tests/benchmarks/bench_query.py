@@ -64,7 +64,8 @@ def main() -> None:
 async def _load(url: str, answer: bool) -> list[float]:
     """Milliseconds from the due moment to the whole answer, for each request."""
     spent: list[float] = []
-    limits = httpx.Limits(max_connections=200)
+    # The server closes a connection that was idle for 5 s: the client has to let go of it first.
+    limits = httpx.Limits(max_connections=200, keepalive_expiry=2)
     async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as client:
         await _until_up(client)
         bodies = itertools.cycle(

@@ -122,7 +122,7 @@ def _search(retriever: Retriever, question: JudgedQuestion, top_k: int = 5):
 
 
 def _evidence(retriever: Retriever, question: JudgedQuestion) -> set[str]:
-    reading = read_question(Question(question.question, question.tenant_id), dict.fromkeys(FLEET, {}))
+    reading = read_question(Question(question.question, question.tenant_id), {name: {} for name in FLEET})
     request = RunbookRequest(reading.search_text, question.tenant_id, ASKED_ON, reading.codes)
     _, hits = find_runbooks(retriever, request)
     return {hit.document.document_id for hit in hits}

@@ -6,8 +6,8 @@ revision = "0008"
 down_revision = "0007"
 
 UPGRADE = """
--- One row per source and minute; source '' is all sources together. Aggregates add up, so a late line is folded
--- in by adding it, which raises the revision of a closed window.
+-- One row per source and minute; source '' is all sources together. Aggregates add up, so a late line is
+-- folded in by adding it, which raises the revision of a closed window.
 create table logs.windows (
     tenant_id text not null,
     source text not null,

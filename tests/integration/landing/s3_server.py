@@ -25,7 +25,7 @@ def server_binary() -> str:
     """The server's program; `.ci/run` builds it where there is Go."""
     found = shutil.which("versitygw") or shutil.which(str(PROJECT_ROOT / ".tools" / "bin" / "versitygw"))
     if found is None:
-        message = "versitygw is absent: build it with `deployment/bootstrap s3` (needs Go), or put it on the PATH"
+        message = "versitygw is absent: build it with `deployment/bootstrap s3` (needs Go)"
         if os.environ.get("REQUIRE_S3") == "1":
             pytest.fail(message)
         pytest.skip(message)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 def test_a_lake_on_s3_is_as_complete_as_one_on_a_disk(
     plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Forbids S3 that works by construction only: files of a drop prefix land, the lake balances, compacts."""
+    """Forbids S3 that works by construction only: dropped files land, the lake balances, compacts."""
     with s3_server(tmp_path / "s3") as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -39,7 +39,10 @@ def test_a_lake_on_s3_is_as_complete_as_one_on_a_disk(
         before = on_s3.lake_rows()
 
         (done,) = keep_up(
-            on_s3.services, plant.contracts, [plant.topic(SENSORS)], now=datetime.now(UTC) + timedelta(days=30)
+            on_s3.services,
+            plant.contracts,
+            [plant.topic(SENSORS)],
+            now=datetime.now(UTC) + timedelta(days=30),
         )
 
         assert done.files_before == MAX_FILES_PER_DAY + 1
