@@ -93,7 +93,8 @@ def null_deviation(reference: np.ndarray, window_days: int, seed: int = _SEED) -
 
     difference = np.asarray(np.nan_to_num(draw(window_days) - draw(days)), dtype=np.float64)
     mean_square = np.asarray((difference**2).mean(axis=0), dtype=np.float64)
-    return mean_square**0.5
+    deviation: np.ndarray = mean_square**0.5
+    return deviation
 
 
 def _usual_deviation(reference: np.ndarray, window_days: int) -> np.ndarray:
@@ -107,7 +108,8 @@ def _usual_deviation(reference: np.ndarray, window_days: int) -> np.ndarray:
         return np.full(reference.shape[1], np.inf)
     distances = np.asarray(np.nan_to_num(np.stack(found)), dtype=np.float64)
     mean_square = np.asarray((distances**2).mean(axis=0), dtype=np.float64)
-    return mean_square**0.5
+    deviation: np.ndarray = mean_square**0.5
+    return deviation
 
 
 def measure_shared(daily: np.ndarray, reference_days: int, shift: Shift) -> SharedShift:
