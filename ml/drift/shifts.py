@@ -5,6 +5,7 @@ that slow but usual wander does not count. Avoid meaning: the verdict gives it.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -92,9 +93,7 @@ def null_deviation(reference: np.ndarray, window_days: int, seed: int = _SEED) -
         return nan_median(reference[picked], axis=1)
 
     difference = np.asarray(np.nan_to_num(draw(window_days) - draw(days)), dtype=np.float64)
-    mean_square = np.asarray((difference**2).mean(axis=0), dtype=np.float64)
-    deviation: np.ndarray = mean_square**0.5
-    return deviation
+    return cast("np.ndarray", np.sqrt((difference**2).mean(axis=0)))
 
 
 def _usual_deviation(reference: np.ndarray, window_days: int) -> np.ndarray:
@@ -107,9 +106,7 @@ def _usual_deviation(reference: np.ndarray, window_days: int) -> np.ndarray:
     if not found:
         return np.full(reference.shape[1], np.inf)
     distances = np.asarray(np.nan_to_num(np.stack(found)), dtype=np.float64)
-    mean_square = np.asarray((distances**2).mean(axis=0), dtype=np.float64)
-    deviation: np.ndarray = mean_square**0.5
-    return deviation
+    return cast("np.ndarray", np.sqrt((distances**2).mean(axis=0)))
 
 
 def measure_shared(daily: np.ndarray, reference_days: int, shift: Shift) -> SharedShift:
