@@ -84,7 +84,7 @@ def null_deviation(reference: np.ndarray, window_days: int, seed: int = _SEED) -
     """
     days = len(reference)
     if days < 2 * BLOCK_DAYS:
-        return np.full(reference.shape[1], np.inf, dtype=np.float64)
+        return np.full((reference.shape[1],), np.inf)
     rng = np.random.default_rng(seed)
 
     def draw(length: int) -> np.ndarray:
@@ -104,7 +104,7 @@ def _usual_deviation(reference: np.ndarray, window_days: int) -> np.ndarray:
         inside[first : first + window_days] = True
         found.append(nan_median(reference[inside], axis=0) - nan_median(reference[~inside], axis=0))
     if not found:
-        return np.full(reference.shape[1], np.inf)
+        return np.full((reference.shape[1],), np.inf)
     distances = np.asarray(np.nan_to_num(np.stack(found)), dtype=np.float64)
     return cast("np.ndarray", np.sqrt((distances**2).mean(axis=0)))
 
