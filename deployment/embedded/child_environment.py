@@ -7,6 +7,8 @@ policies). Avoid variables of one service: those stand in the service's own modu
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from orchestration.environment import Environment
 
 # A variable that every process of a stack inherits, whatever its depth: it finds what a supervisor
@@ -47,6 +49,8 @@ def settings_variables(environment: Environment) -> dict[str, str]:
         match value:
             case Path():
                 text = str(value.absolute())
+            case SecretStr():
+                text = value.get_secret_value()
             case bool():
                 text = "true" if value else "false"
             case _:

@@ -98,7 +98,8 @@ def show(topic: Annotated[str | None, typer.Argument(help="Topic; all when left 
 
 def _overview(contracts: Mapping[str, "TopicContract"], pinned: Iterable["PinnedSchema"]) -> Table:
     topic = Column("topic", no_wrap=True)
-    table = Table(topic, "format", "direction", "parts", "message key", "fields", "schema ids")
+    key = Column("message key", no_wrap=True)
+    table = Table(topic, "format", "direction", "parts", key, "fields", "schema ids")
     for contract in contracts.values():
         ids = sorted(schema.schema_id for schema in pinned if schema.topic == contract.topic)
         table.add_row(

@@ -1,4 +1,4 @@
-"""Verbs of the logs: `logs generate|serve|windows`, `eval nezha|hdfs-sessions|loghub`, `replay` of log sets.
+"""Verbs of the logs: `lines generate|serve|windows`, `eval nezha|hdfs-sessions|loghub`, `replay` of log sets.
 
 Add a verb here when a person wants to do to logs what the services do by themselves. Avoid logic: it belongs
 to `orchestration.ingest.logs` and `orchestration.ingest.simulators.logs`.
@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
     logs_app.command("generate")(generate)
     logs_app.command("serve")(serve)
     logs_app.command("windows")(windows)
-    app.add_typer(logs_app, name="logs")
+    app.add_typer(logs_app, name="lines")
     evaluations.command("nezha")(eval_nezha)
     evaluations.command("hdfs-sessions")(eval_hdfs_sessions)
     evaluations.command("loghub")(eval_loghub)
@@ -66,8 +66,8 @@ def generate(
 ) -> None:
     """Write log lines with anomalies.
 
-    Example: `opsgraph logs generate --count 100`,
-    `opsgraph logs generate --to kafka --count 1000 --continuous --interval 1.0`
+    Example: `opsgraph lines generate --count 100`,
+    `opsgraph lines generate --to kafka --count 1000 --continuous --interval 1.0`
     """
     from orchestration.ingest.producer import DeliveryError
     from orchestration.ingest.simulators.logs.config import DEFAULT_CONFIG, LogConfigError, load_config
@@ -127,7 +127,7 @@ def serve(
 ) -> None:
     """Serve generated lines: /api/health, /api/generate, /api/stream, /api/inject-anomaly, /ws/logs.
 
-    Example: `opsgraph logs serve --port 8010`
+    Example: `opsgraph lines serve --port 8010`
     """
     import uvicorn
 
@@ -149,7 +149,7 @@ def windows(
 ) -> None:
     """Count the log lines that wait into minutes, and judge the minutes that are over.
 
-    Example: `opsgraph logs windows --follow`
+    Example: `opsgraph lines windows --follow`
     """
     from orchestration.ingest.logs.window_service import WindowService
     from orchestration.ingest.offsets import LandingError

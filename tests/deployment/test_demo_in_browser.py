@@ -200,7 +200,7 @@ def test_dbt_docs_show_the_lineage(demo: Demo, page: Page) -> None:
         page.screenshot(path=SCREENSHOTS / "dbt_docs_lineage.png")
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(60)
 
 
 def test_a_second_demo_lands_exactly_one_more_hour(demo: Demo) -> None:

@@ -31,7 +31,7 @@ def ledger_check(contract: TopicContract) -> dg.AssetChecksDefinition:
         from orchestration.ingest.ledger_check import check_ledger
 
         services = landing_services(postgres, kafka, lake)
-        report = check_ledger(services, CONTRACTS, [contract.topic], is_full=False)
+        report = check_ledger(services, CONTRACTS, [contract.topic])
         return dg.AssetCheckResult(passed=report.is_balanced, metadata=ledger_metadata(report))
 
     return ledger_balances

@@ -70,7 +70,7 @@ def move_position(connection: Connection, partition: PartitionId, lo: int, hi: i
         if not inserted and not _update(connection, partition, lo, hi):
             raise PositionMovedError(
                 f"{partition}: offsets {lo} to {hi} were not counted: the position is no longer {lo}, "
-                "another `opsgraph logs windows` moved it. Nothing is lost; let one of them run."
+                "another `opsgraph lines windows` moved it. Nothing is lost; let one of them run."
             )
 
 

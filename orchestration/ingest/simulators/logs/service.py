@@ -1,6 +1,6 @@
 """The generator as a web service: lines on request, as a stream and over a web socket.
 
-An application of its own (`opsgraph logs serve`), not a part of the opsgraph API. Add an endpoint here.
+An application of its own (`opsgraph lines serve`), not a part of the opsgraph API. Add an endpoint here.
 Avoid making lines: `lines` does.
 """
 
