@@ -6,8 +6,6 @@ domain packages, which get plain values.
 
 from typing import Any
 
-from dagster_aws.s3 import S3Resource
-
 from orchestration.environment import Environment
 from orchestration.resources.dbt import dbt_resource
 from orchestration.resources.drop_folder import DropFolderResource
@@ -34,6 +32,6 @@ def build_resources(environment: Environment | None = None) -> dict[str, Any]:
             embedder_choice=env.embedder,
             embedding_base_url=env.embedding_base_url,
         ),
-        "drop_folder": DropFolderResource(path=env.drop_folder, s3=S3Resource()),
+        "drop_folder": DropFolderResource(path=env.drop_folder),
         "dbt": dbt_resource(env),
     }

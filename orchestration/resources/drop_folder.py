@@ -4,7 +4,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import dagster as dg
-from dagster_aws.s3 import S3Resource
 
 from orchestration.ingest.intake.drop_folder import Folder, local_folder, s3_folder
 
@@ -13,7 +12,6 @@ class DropFolderResource(dg.ConfigurableResource):
     """Where plants put files; `path` is a folder, `s3://bucket/prefix`, or unset."""
 
     path: str | None
-    s3: dg.ResourceDependency[S3Resource]
 
     def folder(self) -> Folder | None:
         """The folder, or None where none is set."""
@@ -21,5 +19,7 @@ class DropFolderResource(dg.ConfigurableResource):
             return None
         parts = urlsplit(self.path)
         if parts.scheme == "s3":
-            return s3_folder(self.s3.get_client(), parts.netloc, parts.path)
+            from dagster_aws.s3 import S3Resource  # 1.2 s that the code location need not wait for
+
+            return s3_folder(S3Resource().get_client(), parts.netloc, parts.path)
         return local_folder(Path(self.path))
