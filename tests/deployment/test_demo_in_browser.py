@@ -199,7 +199,7 @@ def test_dbt_docs_show_the_lineage(demo: Demo, page: Page) -> None:
         page.wait_for_timeout(3_000)
         page.screenshot(path=SCREENSHOTS / "dbt_docs_lineage.png")
     finally:
-        process.terminate()  # a shell that runs the tests in the background leaves SIGINT ignored
+        process.kill()  # pytest's workers ignore SIGINT and SIGTERM, and so does what they start
         process.wait(60)
 
 
