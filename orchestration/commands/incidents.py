@@ -56,17 +56,17 @@ def incidents(
     if context.invoked_subcommand:
         return
     from orchestration.incident_parts import alert_maker, service_settings
-    from orchestration.ingest.dagster_asset_reports import AssetReports
     from orchestration.ingest.delivery.channels import ChannelsError
     from orchestration.ingest.incident_service import IncidentService
+    from orchestration.ingest.incidents.reports import IncidentReports
 
     environment = Environment()
     try:
         alerts = alert_maker(environment)
     except ChannelsError as error:
         _fail(str(error))
-    reports = AssetReports(environment.dagster_url if follow else None)
-    service = IncidentService(service_settings(environment), alerts, alerts.channels, reports.incidents)
+    reports = IncidentReports(environment.dagster_url if follow else None)
+    service = IncidentService(service_settings(environment), alerts, alerts.channels, reports.add)
     if not follow:
         advance = service.work_once()
         console.print(f"{advance.signals} signals grouped, {len(advance.steps)} steps")
