@@ -89,10 +89,11 @@ def load_contract(path: Path) -> TopicContract:
 
     text = path.read_text(encoding="utf-8")
     try:
-        document = OpenDataContractStandard.from_string(text)
+        raw = yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: S506 (safe, and ten times SafeLoader's speed)
+        document = OpenDataContractStandard.model_validate(raw)
     except (yaml.YAMLError, ValidationError, TypeError) as error:
         raise ContractError(f"{path.name}: not an ODCS 3 contract: {error}") from error
-    return _Reading(path.name, yaml.safe_load(text)).contract(document)
+    return _Reading(path.name, raw).contract(document)
 
 
 class _Reading:

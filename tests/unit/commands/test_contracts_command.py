@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from orchestration.cli import app
@@ -32,7 +33,13 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def opsgraph(*arguments: str) -> Result:
     """Run the command line."""
-    return CliRunner().invoke(app, ["contracts", *arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, ["contracts", *arguments])
+
+
+@pytest.fixture(autouse=True)
+def wide_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A console of one width: rich takes COLUMNS of whoever imports first."""
+    monkeypatch.setattr(contracts, "console", Console(width=200))
 
 
 def test_check_fails_with_a_list_until_sync_was_run(repository: Path) -> None:
