@@ -3,6 +3,7 @@
 Add settings of the instance (`dagster.yaml`) here. Avoid definitions: those are in `orchestration.defs`.
 """
 
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -17,8 +18,8 @@ from orchestration.environment import PROJECT_ROOT
 LOCATION = "orchestration"
 CODE_MODULE = "orchestration.definitions"
 
-# Two cores: two runs at a time keep the web UI responsive, and pools keep writers of one table apart.
-MAX_CONCURRENT_RUNS = 2
+# A run and its database keep two cores busy: a second run beside it made both take twice as long.
+MAX_CONCURRENT_RUNS = max(1, (os.cpu_count() or 2) // 2)
 
 _LOCATIONS = """
 {

@@ -11,10 +11,13 @@ import numpy as np
 # A change of the odds by a factor of 2 is what a retrain is worth. Labels that would show it less often
 # than this say nothing by their silence.
 WORTHWHILE_LOG_ODDS = 0.7
+# What every model is off by, being learned from finite data: no number of outcomes makes it a finding.
+NEGLIGIBLE_LOG_ODDS = 0.15
 ENOUGH_POWER = 0.35
 CONCEPT_Z = 3.0
 _CLIP = 1e-4
 _RIDGE = 0.05
+_LONGEST_STEP = 0.7
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,9 @@ class LabelEvidence:
 
     Attributes:
         labels: Labels of the window.
-        level_z: More (positive) or fewer failures than said, beyond what the reference already had.
-        slope_z: Higher scores mean more (positive) or less than they did.
+        level_z: More (positive) or fewer failures than said, beyond what the reference already had and
+            beyond a negligible change of the odds.
+        slope_z: Higher scores mean more (positive) or less than they did, likewise.
         log_odds: Estimated change of the log odds in the window.
         power: Chance of finding a doubling of the odds with these labels, 0 to 1.
     """
@@ -85,7 +89,7 @@ def weigh_labels(scored: ScoredLabels) -> LabelEvidence:
     lean = lean - float((weight * lean).sum() / max(information, 1e-9))
     slope_z = _score_z(wrong, lean, weight, clusters, 0.0)
     inflation = _inflation(wrong, weight, clusters)
-    reachable = WORTHWHILE_LOG_ODDS * np.sqrt(information / inflation) - CONCEPT_Z
+    reachable = (WORTHWHILE_LOG_ODDS - NEGLIGIBLE_LOG_ODDS) * np.sqrt(information / inflation) - CONCEPT_Z
     return LabelEvidence(
         labels=int(window.sum()),
         level_z=level_z,
@@ -135,7 +139,7 @@ def _recalibrated(
         return intercept, slope, 0.0
     x, y = lean[reference], scored.is_failure[reference].astype(np.float64)
     hessian = np.eye(2)
-    for _ in range(12):
+    for _ in range(25):
         said = _sigmoid(intercept + slope * x)
         weight = np.maximum(said * (1 - said), 1e-9)
         # A weak pull towards the model as it stands: slope 1.
@@ -143,7 +147,8 @@ def _recalibrated(
         hessian = np.array(
             [[weight.sum(), (weight * x).sum()], [(weight * x).sum(), (weight * x * x).sum() + 4.0]]
         )
-        step = np.linalg.solve(hessian, gradient)
+        # A full step overshoots where the scores lean the wrong way, and never comes back.
+        step = np.clip(np.linalg.solve(hessian, gradient), -_LONGEST_STEP, _LONGEST_STEP)
         intercept, slope = intercept + float(step[0]), slope + float(step[1])
     return intercept, slope, float(np.linalg.inv(hessian)[0, 0])
 
@@ -155,7 +160,9 @@ def _score_z(
     variance = information * _inflation(wrong * lean, weight * lean * lean, clusters)
     # What the reference does not know about its own level widens the difference.
     variance += information**2 * reference_variance
-    return float((wrong * lean).sum() / np.sqrt(variance)) if variance > 0 else 0.0
+    found = float((wrong * lean).sum())
+    beyond = max(abs(found) - NEGLIGIBLE_LOG_ODDS * information, 0.0)
+    return float(np.copysign(beyond, found) / np.sqrt(variance)) if variance > 0 else 0.0
 
 
 def _inflation(wrong: np.ndarray, weight: np.ndarray, clusters: np.ndarray) -> float:

@@ -21,8 +21,8 @@ from ml.drift.label_evidence import (
     without_sensors,
 )
 from ml.drift.shifts import SharedShift, Shift, measure_shared, measure_shifts
-from ml.validation.peer_signs import expect_from_peers, peer_signs
-from ml.validation.readings import Readings, nan_median
+from ml.validation.peer_signs import peer_signs
+from ml.validation.readings import Readings
 from ml.validation.sensor_faults import Problem, Sign, own_signs
 
 # In reference deviations: a single sensor that far from its own level, with the others at theirs.
@@ -84,7 +84,6 @@ class _Evidence:
     signs: list[Sign]
     shift: Shift
     shared: SharedShift
-    unexplained: np.ndarray
     score: Shift | None
     beside: Shift | None
     labels: LabelEvidence | None
@@ -121,22 +120,10 @@ def _gather(readings: Readings, scored: ScoredLabels | None) -> _Evidence:
         signs=sorted([*own_signs(readings), *peer_signs(readings)], key=lambda sign: -sign.strength),
         shift=shift,
         shared=measure_shared(daily, readings.reference_days, shift),
-        unexplained=_unexplained(readings),
         score=score,
         beside=beside,
         labels=None if scored is None else weigh_labels(scored),
     )
-
-
-def _unexplained(readings: Readings) -> np.ndarray:
-    """Shift of each sensor beyond what the other sensors explain, in reference deviations."""
-    expected = expect_from_peers(readings)
-    left = np.where(expected.explained > 0.35, 1.0, 0.0)
-    split = readings.reference_steps
-    # Both in units of the sensor's own deviation; the expected part of the shift comes off.
-    explained = nan_median(expected.values[split:], axis=0) - nan_median(expected.values[:split], axis=0)
-    level = nan_median(readings.centred[split:], axis=0) - nan_median(readings.centred[:split], axis=0)
-    return np.nan_to_num(level) - left * np.nan_to_num(explained)
 
 
 def _broken_sensor(found: _Evidence) -> Judgement | None:

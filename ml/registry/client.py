@@ -189,8 +189,18 @@ class ModelRegistry:
 
     def find(self, key: VersionKey) -> RegisteredVersion | None:
         """The version with exactly this key, newest first, or None."""
-        conditions = [f"tags.{name} = '{value}'" for name, value in key.tags().items()]
-        found = self._client.search_model_versions(" and ".join([f"name = '{key.name}'", *conditions]))
+        return self._newest(key.name, key.tags())
+
+    def newest(
+        self, name: str, tenant_id: str, code_version: str, params_hash: str
+    ) -> RegisteredVersion | None:
+        """A tenant's newest version of some code and parameters, whatever data it learned from, or None."""
+        tags = {"tenant": tenant_id, "code_version": code_version, "params_hash": params_hash}
+        return self._newest(name, tags)
+
+    def _newest(self, name: str, tags: Mapping[str, str]) -> RegisteredVersion | None:
+        conditions = [f"tags.{tag} = '{value}'" for tag, value in tags.items()]
+        found = self._client.search_model_versions(" and ".join([f"name = '{name}'", *conditions]))
         ready = [_registered(version) for version in found]
         return max(ready, key=lambda version: int(version.version), default=None)
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import cast
 
 import polars as pl
 
@@ -21,6 +22,9 @@ from ml.training.code_version import code_version
 from ml.training.fitting import FailureParameters
 from ml.training.train import TrainedFailureModel, train_failure_model
 
+HISTORY_ENDS_AT = "history_ends_at"
+"""Tag of a version: the newest machine-hour that was there when it was trained (ISO 8601)."""
+
 
 @dataclass(frozen=True)
 class TrainingOutcome:
@@ -32,7 +36,7 @@ class TrainingOutcome:
         version: The challenger; None where the tenant was skipped.
         is_new: False where the same data, code and parameters already have a version.
         metrics: Of the version's run.
-        rows: Labelled machine-hours.
+        rows: Labelled machine-hours; of a kept version, all machine-hours that are there now.
         note: Why it was skipped or not trained again; empty for a new version.
         run_url: Page of the MLflow run; empty where skipped.
     """
@@ -60,6 +64,7 @@ def train_tenant(
     parameters: FailureParameters | None = None,
     tags: Mapping[str, str] | None = None,
     failures_wait: bool = False,
+    keep_for: timedelta = timedelta(0),
 ) -> TrainingOutcome:
     """Train one tenant's model for one horizon and register it as challenger.
 
@@ -73,13 +78,18 @@ def train_tenant(
         tags: More tags for run and version.
         failures_wait: Whether messages of the failure topic wait in Kafka; then, and while landed ones
             wait to be built, labels end at the last failure that is known.
+        keep_for: A version of this code and these parameters stays as it is until the plant's history has
+            grown by more than this since it was trained.
     """
+    parameters = parameters or FailureParameters()
     found = read_history(database_url, tenant_id, as_of)
+    if keep_for and (kept := _recent(registry, found, horizon, parameters, keep_for)):
+        return kept
     if as_of is None:
         disagreements = label_disagreements(database_url, found, horizon.length)
         found = replace(found, provenance=replace(found.provenance, label_disagreements=disagreements))
     until = None if as_of else labels_known_until(database_url, tenant_id, failures_wait)
-    return train_history(registry, found, horizon, parameters or FailureParameters(), tags or {}, until)
+    return train_history(registry, found, horizon, parameters, tags or {}, until)
 
 
 def train_history(
@@ -106,15 +116,13 @@ def train_history(
         known = registry.find(key)
         if known is not None:
             note = f"version {known.version} has the same data, code and parameters"
-            metrics = registry.metrics(known)
-            return TrainingOutcome(
-                tenant_id, key.name, known, False, metrics, data.keys.height, note, registry.run_url(known)
-            )
+            return _known(registry, known, data.keys.height, note)
         trained = train_failure_model(data, parameters)
     except NotEnoughDataError as error:
         return TrainingOutcome(tenant_id, horizon.model_name, None, False, {}, 0, str(error), "")
     leakage = probe_leakage(found.history, horizon.length, probe_instant(found.history))
-    candidate = _candidate(key, data, trained, tags, leakage)
+    ends_at = _ends_at(found)
+    candidate = _candidate(key, data, trained, {**tags, HISTORY_ENDS_AT: ends_at.isoformat()}, leakage)
     version = registry.register(candidate)
     return TrainingOutcome(
         tenant_id,
@@ -126,6 +134,36 @@ def train_history(
         "",
         registry.run_url(version),
     )
+
+
+def _ends_at(found: WarehouseHistory) -> datetime:
+    """The newest machine-hour of a history that has rows."""
+    return cast(datetime, found.history.metrics["hour_at"].max())
+
+
+def _recent(
+    registry: ModelRegistry,
+    found: WarehouseHistory,
+    horizon: Horizon,
+    parameters: FailureParameters,
+    keep_for: timedelta,
+) -> TrainingOutcome | None:
+    """The newest version of this code and these parameters, unless the history has outgrown it."""
+    known = registry.newest(horizon.model_name, found.history.tenant_id, code_version(), parameters.digest)
+    ended_at = known.tags.get(HISTORY_ENDS_AT) if known else None
+    if known is None or ended_at is None or found.history.metrics.is_empty():
+        return None
+    grown = _ends_at(found) - datetime.fromisoformat(ended_at)
+    if grown > keep_for:
+        return None
+    hours, limit = grown / timedelta(hours=1), keep_for / timedelta(hours=1)
+    note = f"version {known.version} stays: {hours:g} h of data are newer, {limit:g} h train a new one"
+    return _known(registry, known, found.history.metrics.height, note)
+
+
+def _known(registry: ModelRegistry, version: RegisteredVersion, rows: int, note: str) -> TrainingOutcome:
+    metrics, url = registry.metrics(version), registry.run_url(version)
+    return TrainingOutcome(version.tenant_id, version.name, version, False, metrics, rows, note, url)
 
 
 def _candidate(

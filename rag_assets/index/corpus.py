@@ -13,6 +13,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from rag_assets.documents import BrokenDocument, Collection, Document
+from rag_assets.sources.insights import SOURCE as INSIGHTS
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,16 @@ def corpus_heads(connection: psycopg.Connection[Any]) -> tuple[DocumentHead, ...
     """Every document of every tenant, ordered by tenant, id and version."""
     rows = connection.execute(
         "select tenant_id, document_id, version, md5 || ' ' || path from rag.documents order by 1, 2, 3"
+    ).fetchall()
+    return tuple(DocumentHead(*row) for row in rows)
+
+
+def record_heads(connection: psycopg.Connection[Any]) -> tuple[DocumentHead, ...]:
+    """Every document that somebody wrote, as in `corpus_heads`: without generated insights."""
+    rows = connection.execute(
+        "select tenant_id, document_id, version, md5 || ' ' || path from rag.documents "
+        "where metadata ->> 'source' is distinct from %s order by 1, 2, 3",
+        (INSIGHTS,),
     ).fetchall()
     return tuple(DocumentHead(*row) for row in rows)
 

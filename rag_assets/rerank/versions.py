@@ -39,6 +39,13 @@ MODEL_NAME = "ranker"
 FILE = "ranker.json"
 CODE_VERSION = "features-1"
 """Part of a version's identity: raise it when a feature or a fit changes."""
+LESSONS = "lessons"
+"""Tag of a version: digest of the questions and documents that it was last trained, or found equal, on."""
+
+
+def newest(registry: ModelRegistry, tenant_id: str) -> RegisteredVersion | None:
+    """A tenant's newest version by this code and these settings, or None."""
+    return registry.newest(MODEL_NAME, tenant_id, CODE_VERSION, _settings_digest())
 
 
 def train_version(

@@ -4,7 +4,7 @@ Concepts change, sensors break, products change; outcomes mature two days later.
 same trainer. Avoid verdict rules here: the year asks `judge` as the monitor does.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -13,9 +13,10 @@ from ml.drift.autoregression import coloured
 from ml.drift.inline import DRIFT_Z
 from ml.drift.label_evidence import ScoredLabels
 from ml.drift.verdict import Verdict, judge
-from ml.validation.readings import Readings
+from ml.validation.readings import Readings, nan_median
 
 REFERENCE, WINDOW, CHECK_EVERY, MATURITY = 45, 10, 7, 2
+SHORTEST_REFERENCE = 21
 FIRST_DAY, DAYS = 60, 60 + 365
 ROWS_PER_DAY, SENSORS = 40, 4
 _TRAINING_DAYS = 60
@@ -79,11 +80,16 @@ class _Year:
 
 @dataclass
 class _Masked:
-    """A sensor in quarantine; `until` is None while it lasts."""
+    """A sensor in quarantine, read at its usual level; `until` is None while it lasts."""
 
     column: int
     since: int
+    level: float
     until: int | None = None
+
+    def holds(self, day: int) -> bool:
+        """Whether the sensor is not read on a day."""
+        return day >= self.since and (self.until is None or day < self.until)
 
 
 @dataclass
@@ -154,9 +160,42 @@ def _wins(year: _Year, served: _Served, known: range) -> bool:
 
 
 def _verdict(year: _Year, served: _Served, day: int) -> bool:
+    """Judge the sensors, put broken ones out of use, then judge the model on what is left of them."""
     begin = max(day - REFERENCE - WINDOW, 0)
+    readings = _known_readings(year, served, begin, day)
+    sensors = judge(readings, None)
+    is_broken = sensors.verdict is Verdict.SENSOR_FAULT
+    _quarantine(served, readings, sensors.metrics if is_broken else (), day)
+    # Like with like: a sensor that was out of use in the window is left out of the reference's scores too.
+    out_of_use = [one for one in served.masked if one.until is None or one.until > day - WINDOW]
+    throughout = [*served.masked, *(replace(one, since=begin, until=None) for one in out_of_use)]
+    days = np.arange(begin, day)
+    scored = np.concatenate([_features(year, int(each), throughout) for each in days])
+    at = np.repeat(days, ROWS_PER_DAY)
+    labels = ScoredLabels(
+        probability=_probability(served.weights, scored),
+        is_failure=year.outcome[days].reshape(-1).astype(bool),
+        # Outcomes from before the training's rows belong to an earlier meaning.
+        is_mature=(at >= served.since) & (at < day - MATURITY),
+        in_window=at >= day - WINDOW,
+        cluster=np.arange(len(at)),
+        day=at - begin,
+    )
+    sound = [column for column in range(SENSORS) if all(one.column != column for one in out_of_use)]
+    return bool(sound) and judge(_columns(readings, sound), labels).verdict is Verdict.CONCEPT
+
+
+def _known_readings(year: _Year, served: _Served, begin: int, day: int) -> Readings:
+    """Reference and window; what a sensor in quarantine said is no reference."""
     values = year.reported[begin * 24 : day * 24].copy()
-    readings = Readings(
+    for one in served.masked:
+        until = day - WINDOW if one.until is None else min(one.until, day - WINDOW)
+        sound = values[: (day - WINDOW - begin) * 24, one.column].copy()
+        sound[max(one.since - begin, 0) * 24 : max(until - begin, 0) * 24] = np.nan
+        # A sensor that has been out of use for weeks has nothing older left to be compared with.
+        if np.isfinite(sound).sum() >= SHORTEST_REFERENCE * 24:
+            values[: len(sound), one.column] = sound
+    return Readings(
         metrics=tuple(f"sensor_{column}" for column in range(SENSORS)),
         values=values,
         reference_steps=(day - WINDOW - begin) * 24,
@@ -164,30 +203,27 @@ def _verdict(year: _Year, served: _Served, day: int) -> bool:
         lowest=np.full(SENSORS, -np.inf),
         highest=np.full(SENSORS, np.inf),
     )
-    days = np.arange(begin, day)
-    scored = np.concatenate([_features(year, int(each), served.masked) for each in days])
-    at = np.repeat(days, ROWS_PER_DAY)
-    found = judge(
+
+
+def _columns(readings: Readings, chosen: list[int]) -> Readings:
+    return replace(
         readings,
-        ScoredLabels(
-            probability=_probability(served.weights, scored),
-            is_failure=year.outcome[days].reshape(-1).astype(bool),
-            # Outcomes from before the training's rows belong to an earlier meaning.
-            is_mature=(at >= served.since) & (at < day - MATURITY),
-            in_window=at >= day - WINDOW,
-            cluster=np.arange(len(at)),
-            day=at - begin,
-        ),
+        metrics=tuple(readings.metrics[column] for column in chosen),
+        values=readings.values[:, chosen],
+        lowest=readings.lowest[chosen],
+        highest=readings.highest[chosen],
     )
-    is_broken = found.verdict is Verdict.SENSOR_FAULT
-    broken = [int(name.split("_")[1]) for name in found.metrics if is_broken]
+
+
+def _quarantine(served: _Served, readings: Readings, metrics: tuple[str, ...], day: int) -> None:
+    broken = [int(name.split("_")[1]) for name in metrics]
     held = [one for one in served.masked if one.until is None]
     for one in held:
         one.until = None if one.column in broken else day
     for column in broken:
         if all(one.column != column for one in held):
-            served.masked.append(_Masked(column, day - WINDOW))
-    return found.verdict is Verdict.CONCEPT
+            usual = nan_median(readings.reference[-WINDOW * 24 :, column], axis=0)
+            served.masked.append(_Masked(column, day - WINDOW, float(np.nan_to_num(usual))))
 
 
 def _features(year: _Year, day: int, masked: list[_Masked]) -> np.ndarray:
@@ -196,8 +232,8 @@ def _features(year: _Year, day: int, masked: list[_Masked]) -> np.ndarray:
         return rows
     kept = rows.copy()
     for one in masked:
-        if day >= one.since and (one.until is None or day < one.until):
-            kept[:, one.column] = 0.0
+        if one.holds(day):
+            kept[:, one.column] = one.level
     return kept
 
 

@@ -1,5 +1,8 @@
 """The failure models as assets: each run registers a challenger per tenant, or says why not."""
 
+from datetime import timedelta
+from functools import partial
+
 import dagster as dg
 
 from ml.models.horizons import NEXT_DAY, NEXT_WEEK, Horizon
@@ -15,6 +18,13 @@ INPUTS = [
     dg.AssetKey(["marts", "fact_equipment_events"]),
     dg.AssetKey(["marts", "dim_equipment"]),
 ]
+
+
+class Training(dg.Config):
+    """Settings of one training."""
+
+    keep_for_h: float = 0
+    """Hours of new data up to which the present version stays; 0 trains on whatever is new."""
 
 
 def failure_model(horizon: Horizon, name: str) -> dg.AssetsDefinition:
@@ -37,6 +47,7 @@ def failure_model(horizon: Horizon, name: str) -> dg.AssetsDefinition:
         postgres: PostgresResource,
         mlflow: MlflowResource,
         kafka: KafkaResource,
+        config: Training,
     ) -> dg.MaterializeResult:
         from ml.datasets.warehouse import tenants
         from ml.training.pipeline import train_tenant
@@ -44,10 +55,9 @@ def failure_model(horizon: Horizon, name: str) -> dg.AssetsDefinition:
         registry = mlflow.registry()
         tags = {"dagster_run_id": context.run_id, "dagster_run_url": run_url(context.run_id)}
         waits = failures_wait(kafka.bootstrap_servers, postgres.url)
-        outcomes = [
-            train_tenant(postgres.url, registry, tenant, horizon, tags=tags, failures_wait=waits)
-            for tenant in tenants(postgres.url)
-        ]
+        train = partial(train_tenant, postgres.url, registry, horizon=horizon, tags=tags)
+        kept = timedelta(hours=config.keep_for_h)
+        outcomes = [train(tenant, failures_wait=waits, keep_for=kept) for tenant in tenants(postgres.url)]
         return training_result(outcomes, horizon)
 
     return asset
