@@ -152,6 +152,7 @@ def windows(
     Example: `opsgraph lines windows --follow`
     """
     from orchestration.ingest.logs.window_service import WindowService
+    from orchestration.ingest.logs.window_store import PositionMovedError
     from orchestration.ingest.offsets import LandingError
 
     environment = Environment()
@@ -164,7 +165,7 @@ def windows(
         return
     try:
         counts = service.run(until_end=True)
-    except LandingError as error:
+    except (LandingError, PositionMovedError) as error:
         _fail(str(error))
     _print_counts(counts, as_json)
 
@@ -260,20 +261,34 @@ def _replay_verb(name: str) -> Any:
         tenant: Tenant = name,
         as_json: AsJson = False,
     ) -> None:
-        from orchestration.ingest.logs.window_service import WindowService
+        from orchestration.ingest.logs.replayed_topic import judge_replayed
+        from orchestration.ingest.logs.window_store import PositionMovedError
+        from orchestration.ingest.offsets import LandingError
         from orchestration.ingest.replay.log_sets import LogSetError, send_log_set
 
         environment = Environment()
+        servers = environment.kafka_bootstrap_servers
         try:
-            sent = send_log_set(name, path, environment.kafka_bootstrap_servers, tenant)
-        except LogSetError as error:
+            sent = send_log_set(name, path, servers, tenant)
+            found = judge_replayed(environment.database_url, servers, tenant)
+        except (LogSetError, LandingError, PositionMovedError) as error:
             _fail(str(error))
-        counts = WindowService(environment.database_url, environment.kafka_bootstrap_servers).run(
-            until_end=True, close_all=True
+        if as_json:
+            print(json.dumps({"sent": sent, **vars(found)}))  # noqa: T201
+            return
+        console.print(
+            f"{sent:,} lines of {path} sent. Tenant {tenant} now has {found.lines:,} lines in "
+            f"{found.windows_closed:,} judged minutes, {found.alerts:,} of them with signals "
+            f"({found.signals:,})."
+            "\n`opsgraph incidents` groups them, `opsgraph incidents list --all` shows them.",
+            highlight=False,
         )
-        if not as_json:
-            console.print(f"{sent:,} lines of {path} sent as tenant {tenant}", highlight=False)
-        _print_counts(counts, as_json)
+        if found.late:
+            console.print(
+                f"{found.late:,} lines came after their minute was judged: they are counted, not judged. "
+                "Replay under another --tenant to have them judged.",
+                highlight=False,
+            )
 
     replay.__doc__ = (
         f"Send a {name} folder through Kafka and the log windows, as if it were written now.\n\n"

@@ -19,6 +19,7 @@ from confluent_kafka import KafkaException
 from orchestration.ingest.delivery.alerting import AlertMaker
 from orchestration.ingest.delivery.channels import Channel
 from orchestration.ingest.delivery.queue import deliver
+from orchestration.ingest.heartbeats import beat, retire
 from orchestration.ingest.incidents import calls, liveness
 from orchestration.ingest.incidents.intake import take_in
 from orchestration.ingest.incidents.lifecycle import Advance, end_quiet_incidents, group_signals
@@ -165,7 +166,7 @@ class IncidentService:
     def _chores(self, connection: psycopg.Connection[Any]) -> None:
         settings = self._settings
         if self._clockwork.is_due("beat", BEAT_EVERY_S):
-            liveness.beat(connection, NAME, BEAT_EVERY_S)
+            beat(connection, NAME, BEAT_EVERY_S)
         if self._clockwork.is_due("intake", INTAKE_EVERY_S):
             take_in(connection, settings.platform_tenant)
         if self._clockwork.is_due("calls", CALLS_EVERY_S):
@@ -216,6 +217,6 @@ class IncidentService:
     def _say_goodbye(self) -> None:
         try:
             with psycopg.connect(self._settings.database_url) as connection:
-                liveness.retire(connection, NAME)
+                retire(connection, NAME)
         except psycopg.Error as error:
             log.warning("the database did not take the goodbye: %s", error)

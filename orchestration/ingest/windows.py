@@ -115,10 +115,10 @@ def aggregate(lines: pl.DataFrame, closed_until: datetime | None) -> list[Window
 
 @dataclass(frozen=True)
 class Watermark:
-    """Up to when the lines of a topic are believed complete.
+    """Up to when one tenant's lines are believed complete.
 
-    Each partition has its own newest line: the slowest one that still has lines to give decides, a partition
-    that has none left (idle) does not.
+    Each partition has its own newest line: of those that have lines left to read the slowest decides, the
+    others hold nobody up.
 
     Attributes:
         newest: Newest plausible event time by partition.
@@ -132,23 +132,20 @@ class Watermark:
         known[partition] = max(known.get(partition, event_at), event_at)
         return Watermark(tuple(sorted(known.items())))
 
-    def at(self, idle: frozenset[int] = frozenset()) -> datetime | None:
+    def at(self, unread: frozenset[int] = frozenset()) -> datetime | None:
         """The watermark: nothing older than it is expected.
 
         Args:
-            idle: Partitions that were read to their end; they hold nobody up.
+            unread: Partitions that were not read to their end.
+
+        Returns:
+            None before the first line, and while a partition is unread that has given none yet.
         """
-        moving = [at for partition, at in self.newest if partition not in idle]
-        if moving:
-            return min(moving) - ALLOWED_LATENESS
-        return max((at for _, at in self.newest), default=None) and (
-            max(at for _, at in self.newest) - ALLOWED_LATENESS
-        )
-
-
-def closable(open_windows: Sequence[datetime], watermark: datetime) -> list[datetime]:
-    """Windows that the watermark has passed, oldest first."""
-    return sorted(start for start in open_windows if start + WINDOW <= watermark)
+        known = dict(self.newest)
+        if not known or not unread <= known.keys():
+            return None
+        at = min(known[partition] for partition in unread) if unread else max(known.values())
+        return at - ALLOWED_LATENESS
 
 
 def window_of(event_at: datetime) -> datetime:

@@ -16,8 +16,8 @@ from orchestration.ingest.incidents.grouping import group
 from orchestration.ingest.incidents.topology import Topology
 from orchestration.ingest.logs.detector import LogDetector
 from orchestration.ingest.logs.evidence import WindowLines
+from orchestration.ingest.logs.judging import judge_window
 from orchestration.ingest.logs.templates import TemplateMiner
-from orchestration.ingest.logs.window_service import SIGNAL_SCORE
 from orchestration.ingest.signals import Signal
 from orchestration.ingest.simulators.logs.config import AnomalyType, load_config
 from orchestration.ingest.simulators.logs.lines import LogGenerator, LogLine
@@ -85,9 +85,10 @@ def evaluate_generator(seed: int, minutes: int = 120, lines_per_second: float = 
         lines = _minute(generator, rng, minute in due, int(lines_per_second * 60))
         faults += _labelled(lines, faults)
         begin = START + minute * MINUTE
-        verdict = detector.close(WindowLines(begin, begin + MINUTE, miner.assign(_frame(lines))))
-        if verdict.is_alert:
-            signals += verdict.signals("demo-plant", begin + MINUTE, SIGNAL_SCORE)
+        window = WindowLines(begin, begin + MINUTE, miner.assign(_frame(lines)))
+        for verdict in judge_window(detector, window):
+            if verdict.is_alert:
+                signals += verdict.signals("demo-plant", verdict.judged_at, {})
     return _judge(seed, faults, signals, (minutes - WARM_UP_MINUTES) / 60)
 
 

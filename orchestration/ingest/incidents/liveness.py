@@ -56,28 +56,6 @@ class Component:
         return MISSED_BEATS * self.interval + GRACE < silent <= FORGOTTEN
 
 
-def beat(connection: Connection, component: str, interval_s: float) -> None:
-    """Show a sign of life.
-
-    Args:
-        connection: Committed by the caller.
-        component: `service:…`.
-        interval_s: How often this will be called.
-    """
-    connection.execute(
-        """
-        insert into ops.heartbeats (component, beat_at, interval_s) values (%s, clock_timestamp(), %s)
-        on conflict (component) do update set beat_at = excluded.beat_at, interval_s = excluded.interval_s
-        """,
-        (component, interval_s),
-    )
-
-
-def retire(connection: Connection, component: str) -> None:
-    """Say goodbye: who stops in an orderly way is not missed."""
-    connection.execute("delete from ops.heartbeats where component = %s", (component,))
-
-
 def known_components(connection: Connection) -> list[Component]:
     """Components with heartbeats, and holders of leases: a lease that ran out was never given back."""
     beats = connection.execute("select component, beat_at, interval_s from ops.heartbeats").fetchall()

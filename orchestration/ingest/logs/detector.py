@@ -75,7 +75,7 @@ class LogDetector:
         evidence += self.resources.judge(point for point in window.metrics if point.at < judged_at)
         suspects = rank(evidence)
         is_alert = bool(suspects) and suspects[0].score >= threshold
-        return Verdict(window.starts_at, judged_at, is_alert, self.is_warm, suspects)
+        return Verdict(window.starts_at, judged_at, is_alert, self.is_warm, suspects, threshold)
 
 
 def rank(evidence: list[Evidence]) -> tuple[Suspect, ...]:

@@ -3,6 +3,7 @@
 These are plain values between detection, signals and evaluation. Avoid statistics here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -90,6 +91,7 @@ class Verdict:
         is_alert: Whether the first suspect's score reaches the threshold.
         is_warm: Whether the histories were long enough to judge at all.
         suspects: Sources by score, highest first.
+        threshold: Least score of a finding: a look has a higher one than a close.
     """
 
     starts_at: datetime
@@ -97,22 +99,23 @@ class Verdict:
     is_alert: bool
     is_warm: bool
     suspects: tuple[Suspect, ...]
+    threshold: float
 
-    def signals(self, tenant_id: str, known_at: datetime, threshold: float) -> list[Signal]:
-        """The suspects at or above a threshold as signals, one per kind of evidence.
+    def signals(self, tenant_id: str, known_at: datetime, stages: Mapping[str, float]) -> list[Signal]:
+        """The suspects at or above the threshold as signals, one per kind of evidence.
 
         Args:
             tenant_id: Owner of the sources.
             known_at: When the window was judged, by the clock of the data.
-            threshold: Least score.
+            stages: Milliseconds of the stages that the lines went through; empty where they are not known.
         """
         found: list[Signal] = []
         for suspect in self.suspects:
-            if suspect.score < threshold:
+            if suspect.score < self.threshold:
                 continue
             first_of_kind = {item.kind: item for item in reversed(suspect.evidence)}
             for kind, item in first_of_kind.items():
-                if item.score < threshold:
+                if item.score < self.threshold:
                     continue
                 others = [other.summary for other in suspect.evidence if other is not item][:5]
                 found.append(
@@ -135,6 +138,7 @@ class Verdict:
                                 for other in self.suspects[:5]
                             ],
                             "window_starts_at": self.starts_at.isoformat(),
+                            "stage_latencies_ms": dict(stages),
                         },
                     )
                 )

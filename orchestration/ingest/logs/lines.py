@@ -4,7 +4,12 @@ Add here how a field is read out of a line's text. Avoid templates: `templates` 
 don't name their statement themselves.
 """
 
+import json
+from typing import Any
+
 import polars as pl
+
+from orchestration.ingest.logs.evidence import MetricPoint
 
 CALL_SITE = r"(?:^|\s)([A-Za-z_][\w.$\[\]]*(?:#|\.(?:java|py|go|ts|js|rb|cs):)\d+)(?:\s|$|\])"
 """`logger#line` or `file.py:line`: where a line carries it, it names the statement better than any mining."""
@@ -13,3 +18,33 @@ CALL_SITE = r"(?:^|\s)([A-Za-z_][\w.$\[\]]*(?:#|\.(?:java|py|go|ts|js|rb|cs):)\d
 def with_statements(lines: pl.DataFrame) -> pl.DataFrame:
     """Add `statement`: the call site that the line itself names; null where it names none."""
     return lines.with_columns(statement=pl.col("message").str.extract(CALL_SITE))
+
+
+MOST_METRICS_PER_LINE = 50
+
+
+def split_metrics(lines: pl.DataFrame) -> tuple[pl.DataFrame, tuple[MetricPoint, ...]]:
+    """Take lines that carry values of resources (`{"cpu_millicores": 12}` in `metrics`) out of the others.
+
+    Such a line is a reading, not something that the service had to say: its coming every minute is no
+    statement, and its values are judged as levels.
+
+    Args:
+        lines: With `source, event_at` and, where any line has them, `metrics`.
+
+    Returns:
+        The other lines, and the values by time.
+    """
+    if "metrics" not in lines.columns or lines["metrics"].null_count() == lines.height:
+        return lines.drop("metrics", strict=False), ()
+    points: list[MetricPoint] = []
+    carrying = lines.filter(pl.col("metrics").is_not_null()).select("source", "event_at", "metrics")
+    for source, at, text in carrying.sort("event_at").iter_rows():
+        values: Any = json.loads(text)
+        named: list[tuple[str, Any]] = sorted(values.items()) if isinstance(values, dict) else []  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportUnknownVariableType]
+        points.extend(
+            MetricPoint(source, name[:100], at, float(value))
+            for name, value in named[:MOST_METRICS_PER_LINE]
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        )
+    return lines.filter(pl.col("metrics").is_null()).drop("metrics"), tuple(points)

@@ -34,7 +34,7 @@ SCHEMA: dict[str, Any] = {
 }  # fmt: skip
 COLUMNS = (
     "at", "tenant_id", "event_at", "level", "source", "message", "statement", "response_time_ms", "trace_id",
-    "span_id", "is_anomaly", "is_cleaned",
+    "span_id", "is_anomaly", "is_cleaned", "metrics",
 )  # fmt: skip
 
 
@@ -52,7 +52,8 @@ class LogBatch:
     """What a batch of messages holds.
 
     Attributes:
-        lines: `COLUMNS`; `at` is the message's place in the batch, `is_cleaned` whether text was changed.
+        lines: `COLUMNS`; `at` is the message's place in the batch, `is_cleaned` whether text was changed,
+            `metrics` JSON of a line that carries values of resources.
         refused: The others.
     """
 
@@ -81,6 +82,9 @@ def read_messages(payloads: Sequence[bytes | None], arrived_at: datetime) -> Log
         span_id=pl.coalesce(
             pl.col("metadata").str.json_path_match("$.span_id"), text.str.extract(r"SpanID: (\w+)")
         ),
+        metrics=pl.when(pl.col("metadata").str.contains('"metrics"', literal=True))
+        .then("metadata")
+        .str.json_path_match("$.metrics"),
     ).with_columns(is_cleaned=pl.col("message") != pl.col("raw_message"))
     reason = (
         pl.when(pl.col("event_at").is_null())

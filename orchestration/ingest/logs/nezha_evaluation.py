@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orchestration.ingest.logs.detector import ALERT_SCORE, LogDetector
-from orchestration.ingest.logs.evidence import MetricPoint, Verdict, WindowLines
+from orchestration.ingest.logs.evidence import Verdict, WindowLines
+from orchestration.ingest.logs.judging import judge_window
 from orchestration.ingest.logs.replayed_windows import WINDOW, cut_windows
 from orchestration.ingest.logs.spike_rule import mission_rule
+from orchestration.ingest.logs.templates import TemplateMiner
 from orchestration.ingest.replay.nezha_files import InjectedFault, NezhaDay
+from orchestration.ingest.windows import ALLOWED_LATENESS
 
 FAULT_LENGTH = timedelta(minutes=3)
 """From the injection on: the recordings end two minutes after it, a window later at the most."""
-LOOKS = (timedelta(seconds=20), timedelta(seconds=40))
-"""How long after a window's begin it is looked at before it closes."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Alert:
     """One alerting window.
 
     Attributes:
-        at: When it was raised, by the data's clock.
+        at: When it was raised, by the data's clock: once lines up to there were believed complete.
         starts_at: First instant of its window.
         suspects: Sources with their scores.
     """
@@ -83,30 +84,21 @@ class NezhaResult:
 
 
 def run_detector(detector: LogDetector, windows: Iterable[WindowLines]) -> list[Alert]:
-    """Run a detector over windows in order, with looks before each closes.
+    """Run a detector over windows in order, as the service would.
 
     Windows in which only metrics were recorded are learned from; their alerts have no truth to be judged by.
     """
-    alerts: list[Alert] = []
-    for window in windows:
-        verdicts = [*_looks(detector, window), detector.close(window)]
-        alerts += [_alert(verdict) for verdict in verdicts if verdict.is_alert and window.lines.height]
-    return alerts
+    return [
+        _alert(verdict)
+        for window in windows
+        for verdict in judge_window(detector, window)
+        if verdict.is_alert and window.lines.height
+    ]
 
 
 def _alert(verdict: Verdict) -> Alert:
     suspects = tuple((suspect.source, suspect.score) for suspect in verdict.suspects)
-    return Alert(verdict.judged_at, verdict.starts_at, suspects)
-
-
-def _looks(detector: LogDetector, window: WindowLines) -> Iterable[Verdict]:
-    import polars as pl
-
-    for after in LOOKS:
-        until = window.starts_at + after
-        part = window.lines.filter(pl.col("event_at") < until)
-        if part.height:
-            yield detector.look(WindowLines(window.starts_at, window.ends_at, part, window.metrics), until)
+    return Alert(verdict.judged_at + ALLOWED_LATENESS, verdict.starts_at, suspects)
 
 
 def evaluate_nezha(
@@ -119,10 +111,10 @@ def evaluate_nezha(
         warm: Day that the detector sees before (its labels are not used); None starts it from nothing.
         alert_score: Threshold of an alert.
     """
-    detector = LogDetector(alert_score)
+    detector, miner = LogDetector(alert_score), TemplateMiner()
     if warm is not None:
-        run_detector(detector, _windows(warm.lines, warm.metrics))
-    return judge(run_detector(detector, _windows(day.lines, day.metrics)), day.faults)
+        run_detector(detector, windows_of(warm, miner))
+    return judge(run_detector(detector, windows_of(day, miner)), day.faults)
 
 
 def evaluate_rule(day: NezhaDay) -> NezhaResult:
@@ -135,9 +127,9 @@ def evaluate_rule(day: NezhaDay) -> NezhaResult:
     return judge(alerts, day.faults)
 
 
-def _windows(lines: "object", metrics: Sequence[MetricPoint]) -> Iterable[WindowLines]:
-    # Windows without lines hold metrics between the recordings: the histories learn from them.
-    return cut_windows(lines, metrics)  # pyright: ignore[reportArgumentType]
+def windows_of(day: NezhaDay, miner: TemplateMiner) -> Iterable[WindowLines]:
+    """The windows of a day; those without lines hold metrics between the recordings."""
+    return cut_windows(miner.assign(day.lines), day.metrics)
 
 
 def judge(alerts: Sequence[Alert], faults: Sequence[InjectedFault]) -> NezhaResult:

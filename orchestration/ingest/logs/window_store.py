@@ -29,6 +29,7 @@ FORM_VERSION = 1
 """Raised whenever the detector's classes change: an older state is not read, the detector warms up again."""
 OPEN_COLUMNS = (
     "source", "statement", "level", "message", "event_at", "trace_id", "span_id", "response_time_ms",
+    "metrics",
 )  # fmt: skip
 Connection = psycopg.Connection[Any]
 
@@ -139,32 +140,67 @@ def add_statements(connection: Connection, tenant_id: str, lines: pl.DataFrame) 
     )
 
 
-def keep_open(connection: Connection, tenant_id: str, lines: pl.DataFrame) -> None:
-    """Keep lines until their window is judged."""
+def keep_open(connection: Connection, tenant_id: str, lines: pl.DataFrame) -> list[datetime]:
+    """Keep lines until their window is judged; return the windows."""
+    starts: list[datetime] = []
     for (starts_at,), part in lines.group_by(pl.col("event_at").dt.truncate("1m").alias("starts_at")):
+        assert isinstance(starts_at, datetime)
         buffer = io.BytesIO()
         part.select(OPEN_COLUMNS).write_ipc(buffer, compression="lz4")
         connection.execute(
             "insert into logs.open_lines (tenant_id, starts_at, lines) values (%s, %s, %s)",
             (tenant_id, starts_at, buffer.getvalue()),
         )
+        starts.append(starts_at)
+    return starts
 
 
 def take_open(connection: Connection, tenant_id: str, starts_at: datetime) -> pl.DataFrame:
-    """The lines of a window, which are removed."""
+    """The lines of a window, which are removed; empty where another service took them."""
     rows = connection.execute(
         "delete from logs.open_lines where tenant_id = %s and starts_at = %s returning chunk_id, lines",
         (tenant_id, starts_at),
     ).fetchall()
-    parts = [pl.read_ipc(io.BytesIO(lines)) for _, lines in sorted(rows)]
-    return pl.concat(parts).sort("event_at", maintain_order=True) if parts else pl.DataFrame()
+    return _together(rows)
 
 
-def open_windows(connection: Connection) -> list[tuple[str, datetime]]:
-    """(tenant, window) whose lines wait to be judged, oldest first."""
-    return connection.execute(
-        "select distinct tenant_id, starts_at from logs.open_lines order by starts_at, tenant_id"
+def peek_open(connection: Connection, tenant_id: str, starts_at: datetime) -> pl.DataFrame:
+    """The lines of a window so far, which stay."""
+    rows = connection.execute(
+        "select chunk_id, lines from logs.open_lines where tenant_id = %s and starts_at = %s",
+        (tenant_id, starts_at),
     ).fetchall()
+    return _together(rows)
+
+
+def _together(rows: list[tuple[int, bytes]]) -> pl.DataFrame:
+    parts = [pl.read_ipc(io.BytesIO(lines)) for _, lines in sorted(rows)]
+    if not parts:
+        return pl.DataFrame()
+    # Diagonal: chunks of an older release have fewer columns.
+    return pl.concat(parts, how="diagonal").sort("event_at", maintain_order=True)
+
+
+def open_windows(connection: Connection, tenant_id: str) -> list[datetime]:
+    """Windows whose lines wait to be judged, oldest first."""
+    rows = connection.execute(
+        "select distinct starts_at from logs.open_lines where tenant_id = %s order by starts_at", (tenant_id,)
+    ).fetchall()
+    return [starts_at for (starts_at,) in rows]
+
+
+def tenants_with_open_windows(connection: Connection) -> list[str]:
+    """Tenants whose lines wait to be judged."""
+    rows = connection.execute("select distinct tenant_id from logs.open_lines order by tenant_id").fetchall()
+    return [tenant_id for (tenant_id,) in rows]
+
+
+def judged_until(connection: Connection, tenant_id: str) -> datetime | None:
+    """End of the tenant's newest judged window; None before the first."""
+    row = connection.execute(
+        "select judged_until from logs.detector_state where tenant_id = %s", (tenant_id,)
+    ).fetchone()
+    return row[0] if row else None
 
 
 def close_window(connection: Connection, tenant_id: str, verdict: Verdict) -> None:
@@ -205,15 +241,13 @@ def close_window(connection: Connection, tenant_id: str, verdict: Verdict) -> No
     )  # fmt: skip
 
 
-def refuse(
-    connection: Connection, partition: PartitionId, first: int, refused: Sequence[RefusedLine]
-) -> None:
-    """Keep refused messages with their reason; `first` is the offset of the batch's first message."""
+def refuse(connection: Connection, partition: PartitionId, refused: Sequence[RefusedLine]) -> None:
+    """Keep refused messages with their reason; `at` is each one's offset."""
     with connection.cursor() as cursor:
         cursor.executemany(
             "insert into logs.refused_lines (topic_id, kafka_partition, kafka_offset, reason, payload) "
             "values (%s, %s, %s, %s, %s) on conflict do nothing",
-            [(partition.topic_id, partition.partition, first + r.at, r.reason, r.payload) for r in refused],
+            [(partition.topic_id, partition.partition, r.at, r.reason, r.payload) for r in refused],
         )
 
 

@@ -3,6 +3,7 @@
 Add a set here by a function that yields records. Avoid judging them.
 """
 
+import heapq
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from typing import Any
 from orchestration.ingest.logs.loghub_evaluation import LoghubFormatError, read_sample, sample_lines
 from orchestration.ingest.logs.session_evaluation import SessionFormatError, read_sessions
 from orchestration.ingest.producer import DeliveryError, MessageProducer
-from orchestration.ingest.replay.nezha_files import NezhaFormatError, read_lines
+from orchestration.ingest.replay.nezha_files import NezhaFormatError, read_lines, read_metrics
 
 TOPIC = "raw_logs"
 SESSION_GAP, EVENT_GAP = timedelta(milliseconds=50), timedelta(milliseconds=1)
@@ -25,12 +26,24 @@ class LogSetError(ValueError):
 
 
 def _nezha(folder: Path) -> Iterator[dict[str, Any]]:
-    for row in read_lines(folder).iter_rows(named=True):
-        yield {
+    lines = (
+        {
             "event_at": row["event_at"].isoformat(), "level": row["level"], "source": row["source"],
             "message": row["message"], "trace_id": row["trace_id"],
             "metadata": json.dumps({"span_id": row["span_id"]}),
-        }  # fmt: skip
+        }
+        for row in read_lines(folder).iter_rows(named=True)
+    )  # fmt: skip
+    readings = (
+        {
+            "event_at": point.at.isoformat(), "level": "DEBUG", "source": point.source,
+            "message": f"{point.metric} {point.value:g}",
+            "metadata": json.dumps({"metrics": {point.metric: point.value}}),
+        }
+        for point in read_metrics(folder)
+    )  # fmt: skip
+    # Both by time, as a collector would ship them: the watermark would call one half late.
+    return heapq.merge(lines, readings, key=lambda record: datetime.fromisoformat(record["event_at"]))
 
 
 def _loghub(folder: Path) -> Iterator[dict[str, Any]]:

@@ -63,7 +63,7 @@ def read_nezha(folder: Path) -> NezhaDay:
     Raises:
         NezhaFormatError: A file is missing or has other fields.
     """
-    return NezhaDay(read_lines(folder), _metrics(folder / "metric"), _faults(folder / "faults.json"))
+    return NezhaDay(read_lines(folder), read_metrics(folder), _faults(folder / "faults.json"))
 
 
 def read_lines(folder: Path) -> pl.DataFrame:
@@ -120,9 +120,10 @@ def _faults(path: Path) -> tuple[InjectedFault, ...]:
     return tuple(sorted(faults, key=lambda fault: fault.at))
 
 
-def _metrics(folder: Path) -> tuple[MetricPoint, ...]:
+def read_metrics(folder: Path) -> tuple[MetricPoint, ...]:
+    """Values of the pods' resources by time; none where the folder has no `metric`."""
     points: list[MetricPoint] = []
-    for path in sorted(folder.glob("*_metric.csv*")):
+    for path in sorted(folder.glob("metric/*_metric.csv*")):
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         table = pl.read_csv(raw, infer_schema_length=None)
         source = re.sub(POD_SUFFIX, "", path.name.split("_metric.csv")[0])

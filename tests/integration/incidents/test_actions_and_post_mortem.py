@@ -8,12 +8,13 @@ import psycopg
 import pytest
 from made_up_signals import NOON, TENANT, finding, maker, write
 
+from orchestration.ingest.heartbeats import beat
 from orchestration.ingest.incidents import actions, store
 from orchestration.ingest.incidents.causes import PlantChange
 from orchestration.ingest.incidents.change_log import announce_change
 from orchestration.ingest.incidents.intake import take_in
 from orchestration.ingest.incidents.lifecycle import group_signals
-from orchestration.ingest.incidents.liveness import Component, beat, known_components, liveness_signals
+from orchestration.ingest.incidents.liveness import Component, known_components, liveness_signals
 from orchestration.ingest.incidents.measures import operation_measures, stage_latencies
 from orchestration.ingest.incidents.post_mortem import gather
 from orchestration.ingest.incidents.post_mortem import write as write_post_mortem

@@ -92,7 +92,7 @@ def test_kills_count_no_line_twice_and_lose_none(fresh_topic: str, database_url:
         process.kill()
         process.join()
 
-    WindowService(database_url, fresh_topic).run(until_end=True, close_all=True)
+    WindowService(database_url, fresh_topic).run(until_end=True, close_tenant="t")
 
     # Every minute has 60 s x 40 lines, whatever was killed: expected from the generator's own rate.
     assert _query(
@@ -137,7 +137,7 @@ def test_bad_lines_are_refused_or_cleaned_and_stop_nothing(fresh_topic: str, dat
     ]  # fmt: skip
     _send(fresh_topic, [*good, *bad, _line(BEGIN)])
 
-    counts = WindowService(database_url, fresh_topic).run(until_end=True, close_all=True)
+    counts = WindowService(database_url, fresh_topic).run(until_end=True, close_tenant="t")
 
     assert (counts.lines, counts.refused) == (len(good) + 1, len(bad))
     assert _query(database_url, "select count(*) from logs.refused_lines") == [(len(bad),)]
@@ -153,7 +153,7 @@ def test_an_outage_becomes_a_signal_with_its_lines(fresh_topic: str, database_ur
     payloads += [line.encode("t", with_truth=False) for line in generator.lines(20 * 60 * 2)]
     _send(fresh_topic, payloads)
 
-    WindowService(database_url, fresh_topic).run(until_end=True, close_all=True)
+    WindowService(database_url, fresh_topic).run(until_end=True, close_tenant="t")
 
     found = _query(
         database_url,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from orchestration.ingest.windows import ALL_SOURCES, Watermark, Window, aggregate, closable
+from orchestration.ingest.windows import ALL_SOURCES, Watermark, Window, aggregate
 
 BEGIN = datetime(2026, 1, 1, 8, tzinfo=UTC)
 
@@ -70,9 +70,18 @@ def test_the_slowest_partition_holds_the_watermark_until_it_is_read_up() -> None
     """Forbids closing windows whose lines wait in another partition, and waiting for an empty one."""
     mark = Watermark().advanced(0, BEGIN + timedelta(minutes=9)).advanced(1, BEGIN + timedelta(minutes=1))
 
-    assert mark.at() == BEGIN + timedelta(seconds=55)
-    assert mark.at(frozenset({1})) == BEGIN + timedelta(minutes=9, seconds=-5)
+    assert mark.at(frozenset({0, 1})) == BEGIN + timedelta(seconds=55)
+    assert mark.at(frozenset({0})) == BEGIN + timedelta(minutes=9, seconds=-5)
+    assert mark.at() == BEGIN + timedelta(minutes=9, seconds=-5)
     assert Watermark().at() is None
+
+
+def test_a_partition_that_was_not_read_yet_holds_the_watermark() -> None:
+    """Forbids a start that judges by the first partition alone: the second's lines would all be late."""
+    mark = Watermark().advanced(0, BEGIN + timedelta(minutes=9))
+
+    assert mark.at(frozenset({0, 1})) is None
+    assert mark.at(frozenset({0})) == BEGIN + timedelta(minutes=9, seconds=-5)
 
 
 def test_a_watermark_does_not_go_back() -> None:
@@ -80,11 +89,3 @@ def test_a_watermark_does_not_go_back() -> None:
     mark = Watermark().advanced(0, BEGIN + timedelta(minutes=9)).advanced(0, BEGIN)
 
     assert mark.newest == ((0, BEGIN + timedelta(minutes=9)),)
-
-
-def test_only_windows_that_are_over_are_closed() -> None:
-    """Forbids judging a minute that still has lines to come."""
-    starts = [BEGIN + timedelta(minutes=1), BEGIN]
-
-    assert closable(starts, BEGIN + timedelta(seconds=60)) == [BEGIN]
-    assert closable(starts, BEGIN + timedelta(seconds=59)) == []
