@@ -4,6 +4,7 @@ Add a kind of receiver's way of answering here. Avoid retrying: `queue` decides 
 """
 
 import smtplib
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -89,7 +90,7 @@ def _send_mail(channel: Channel, alerts: Sequence[Alert]) -> Attempt:
     try:
         with smtplib.SMTP(host, int(port or 25), timeout=TIMEOUT_S) as server:
             if channel.smtp_user:
-                server.starttls()
+                server.starttls(context=ssl.create_default_context())  # smtplib's own checks no certificate
                 server.login(channel.smtp_user, channel.smtp_password or "")
             server.send_message(formats.mail(alerts, channel))
     except smtplib.SMTPResponseException as error:
@@ -97,7 +98,10 @@ def _send_mail(channel: Channel, alerts: Sequence[Alert]) -> Attempt:
         reason = f"SMTP {error.smtp_code}: {error.smtp_error!r}"
         return Attempt(Outcome.REFUSED if refused else Outcome.LATER, reason)
     except smtplib.SMTPRecipientsRefused as error:
-        return Attempt(Outcome.REFUSED, f"no recipient was taken: {error.recipients}")
+        # A greylisting server says 450 to whom it does not know yet, and takes the mail minutes later.
+        passing = any(code < 500 for code, _ in error.recipients.values())
+        reason = f"no recipient was taken: {error.recipients}"
+        return Attempt(Outcome.LATER if passing else Outcome.REFUSED, reason)
     except (OSError, smtplib.SMTPException) as error:
         return Attempt(Outcome.LATER, f"{type(error).__name__}: {error}")
     return Attempt(Outcome.TAKEN)
