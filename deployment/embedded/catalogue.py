@@ -6,7 +6,7 @@ own module.
 
 from dataclasses import dataclass
 
-from deployment.embedded import api, dagster, kafka, mlflow, postgres, probes
+from deployment.embedded import api, dagster, kafka, mlflow, postgres, probes, watchers
 from deployment.embedded.child_environment import state_dir
 from deployment.embedded.service import Service
 from orchestration.environment import Environment
@@ -69,6 +69,7 @@ def embedded_services(environment: Environment) -> tuple[Service, ...]:
             environment.dagster_code_port,
         ),
         api.service(environment.api_port),
+        *watchers.services(environment.database_url),
     )
     elsewhere = {place.name for place in external_services(environment)}
     return tuple(service for service in everything if service.name not in elsewhere)

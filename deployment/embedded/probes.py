@@ -78,3 +78,24 @@ def database_answers(url: str, timeout_s: int = 2) -> bool:
     except psycopg.Error:
         return False
     return True
+
+
+def has_beaten(url: str, component: str, since: float, timeout_s: int = 2) -> bool:
+    """Whether a service showed a sign of life after an instant, and goes on doing so.
+
+    Args:
+        url: Database with `ops.heartbeats`.
+        component: `service:…`.
+        since: Seconds since the epoch; the signs of an earlier process don't count.
+        timeout_s: Longest wait for a connection.
+    """
+    try:
+        with psycopg.connect(url, connect_timeout=timeout_s, autocommit=True) as connection:
+            row = connection.execute(
+                "select beat_at > greatest(to_timestamp(%s), now() - 3 * interval_s * interval '1 second') "
+                "from ops.heartbeats where component = %s",
+                (since, component),
+            ).fetchone()
+    except psycopg.Error:
+        return False
+    return bool(row and row[0])

@@ -52,6 +52,8 @@ class Service:
         start_order: Services of a lower number are ready before those of a higher one start.
         stop_order: Services of a lower number have ended before those of a higher one are stopped.
         start_timeout_s: Seconds until a service that is not ready counts as failed.
+        niceness: Added to the process's niceness: what nobody waits for gives way.
+        is_waited_for: Whether `up` waits until it is ready; the others are started last.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Service:
     start_order: int = 0
     stop_order: int = 0
     start_timeout_s: float = 180.0  # ends that are due to a failure show at once; this is for slow disks
+    niceness: int = 0
+    is_waited_for: bool = True
 
 
 def wait_until_ready(

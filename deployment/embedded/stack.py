@@ -8,7 +8,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -84,7 +84,9 @@ def up(
     on_ready: Callable[[StartedService], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[StartedService]:
-    """Start what does not run and wait until everything is ready. A second call changes nothing.
+    """Start what does not run and wait until it is ready. A second call changes nothing.
+
+    Services that nobody waits for are started last, and this returns before they are ready.
 
     Args:
         environment: The settings.
@@ -205,7 +207,7 @@ def _supervise(
 
 
 def _start_all(
-    state: Path, services: Iterable[Service], hooks: Hooks, on_ready: Callable[[StartedService], None]
+    state: Path, services: Sequence[Service], hooks: Hooks, on_ready: Callable[[StartedService], None]
 ) -> list[StartedService]:
     started: list[StartedService] = []
 
@@ -214,7 +216,9 @@ def _start_all(
         on_ready(result)
         return result
 
-    in_order = sorted(services, key=lambda service: service.start_order)
+    in_order = sorted(
+        (service for service in services if service.is_waited_for), key=lambda service: service.start_order
+    )
     for _, wave in groupby(in_order, key=lambda service: service.start_order):
         pool = ThreadPoolExecutor(max_workers=8)
         try:
@@ -222,6 +226,10 @@ def _start_all(
         finally:
             # After a failure nobody waits for the others: the caller stops them now.
             pool.shutdown(wait=False, cancel_futures=True)
+    for service in services:
+        if not service.is_waited_for:
+            service.prepare()
+            Supervisor(state).start(service.name)
     return started
 
 

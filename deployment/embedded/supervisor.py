@@ -103,8 +103,10 @@ def configuration(services: Iterable[Service], state_dir: Path, is_root: bool) -
 
 
 def _program(service: Service, state_dir: Path) -> dict[str, str]:
+    # `nice` turns into the command itself, so the process is found by the service's own arguments.
+    nice = ("nice", "-n", str(service.niceness)) if service.niceness else ()
     program = {
-        "command": _escaped(shlex.join(service.command)),
+        "command": _escaped(shlex.join((*nice, *service.command))),
         "directory": _escaped(service.directory),
         # supervisord stops the highest number first.
         "priority": str(900 - 100 * service.stop_order),

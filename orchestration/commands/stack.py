@@ -34,6 +34,7 @@ def bring_up(environment: Environment, console: Console) -> None:
         ServiceError: A check failed or a service did not become ready; the message says what to do.
     """
     from deployment.embedded import stack
+    from deployment.embedded.catalogue import embedded_services
 
     begun = time.monotonic()
     hooks: dict[str, Callable[[], object]] = {
@@ -58,6 +59,10 @@ def bring_up(environment: Environment, console: Console) -> None:
         table.add_row(service.name, str(service.pid), f"{service.seconds:.1f} s", service.url)
     console.print(table)
     console.print(f"All ready after {time.monotonic() - begun:.1f} s. Stop it with `opsgraph down`.")
+    behind = [service.name for service in embedded_services(environment) if not service.is_waited_for]
+    console.print(
+        f"Starting in the background: {', '.join(behind)}. `opsgraph status` tells when they are ready."
+    )
 
 
 def bring_down(environment: Environment, console: Console) -> None:

@@ -116,7 +116,9 @@ def test_comes_up_and_says_so(environment: Environment) -> None:
     started = up(environment)
     assert {service.name for service in started} >= {"postgres", "kafka", "mlflow", "dagster-daemon"}
     assert all(service.pid and service.seconds > 0 for service in started)
-    assert is_healthy(environment, {})
+    now = {service.name: service.health for service in stack.health(environment)}
+    assert all(now[service.name] is stack.Health.READY for service in started)
+    until(lambda: is_healthy(environment, {}))  # nobody waits for the watchers, but they come
     first = pids(environment)
     assert all(service.seconds == 0 for service in up(environment))
     assert pids(environment) == first

@@ -15,6 +15,8 @@ EVERY_SERVICE = {
     "dagster-webserver",
     "dagster-daemon",
     "api",
+    "log-windows",
+    "incidents",
 }
 
 
@@ -63,6 +65,13 @@ def test_starts_after_and_stops_before_what_it_needs(environment: Environment) -
     for client, server in [*needs, ("dagster-code", "kafka"), ("mlflow", "kafka")]:
         if client != "kafka":
             assert services[client].stop_order < services[server].stop_order, (client, server)
+
+
+def test_nobody_waits_for_the_watchers(environment: Environment) -> None:
+    """Forbids an `up` that takes longer for services that a person does not need first, or that race it."""
+    watchers = [service for service in embedded_services(environment) if not service.is_waited_for]
+    assert [service.name for service in watchers] == ["log-windows", "incidents"]
+    assert all(service.niceness > 0 and service.stop_order == 0 for service in watchers)
 
 
 def test_ports_come_from_the_settings(environment: Environment) -> None:

@@ -40,6 +40,12 @@ def test_values_come_through_unchanged(tmp_path: Path) -> None:
     assert found.directory == str(tmp_path)
 
 
+def test_a_nice_service_gives_way(tmp_path: Path) -> None:
+    """Forbids a background service at the priority of those that people wait for."""
+    found = read_back(configuration([service("quiet", niceness=10)], tmp_path, is_root=False), tmp_path)
+    assert shlex.split(found["quiet"].command) == ["nice", "-n", "10", "/bin/true"]
+
+
 def test_restart_and_stop_are_what_the_service_asks_for(tmp_path: Path) -> None:
     """Forbids a Postgres stopped with SIGTERM (it waits for clients) and a process that stays dead."""
     one = service("postgres", stop_signal=signal.SIGINT)
