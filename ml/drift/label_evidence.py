@@ -12,9 +12,9 @@ import numpy as np
 # than this say nothing by their silence.
 WORTHWHILE_LOG_ODDS = 0.7
 # What every model is off by, being learned from finite data: no number of outcomes makes it a finding.
-NEGLIGIBLE_LOG_ODDS = 0.15
+NEGLIGIBLE_LOG_ODDS = 0.2
 ENOUGH_POWER = 0.35
-CONCEPT_Z = 3.0
+CONCEPT_Z = 2.2
 _CLIP = 1e-4
 _RIDGE = 0.05
 _LONGEST_STEP = 0.7

@@ -18,6 +18,9 @@ from psycopg.rows import class_row
 from ml.drift.verdict import Judgement, Verdict
 
 COOL_DOWN = timedelta(days=7)
+SAID_AGAIN = timedelta(days=21)
+# Days that a reference needs; a machine in a new mode is compared with it from then on.
+REFERENCE_NEEDS = timedelta(days=21)
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def record(
             "since": subject.window_to - COOL_DOWN,
         },
     ).fetchone()
-    if known:
+    if known or _is_settling(connection, subject, judgement):
         return None
     with connection.cursor(row_factory=class_row(LedgerRow)) as cursor:
         row = cursor.execute(
@@ -135,6 +138,24 @@ def record(
     if row is not None:
         _follow(connection, row, judgement.metrics)
     return row
+
+
+def _is_settling(connection: psycopg.Connection, subject: Subject, judgement: Judgement) -> bool:
+    """Whether the machine's new mode is known and its reference still too short to compare with."""
+    if judgement.verdict is not Verdict.OPERATING_MODE or subject.equipment_id is None:
+        return False
+    started = reference_starts(connection, subject.tenant_id, subject.window_to).get(subject.equipment_id)
+    return started is not None and subject.window_from < started + REFERENCE_NEEDS
+
+
+def reference_starts(connection: psycopg.Connection, tenant_id: str, as_of: datetime) -> dict[str, datetime]:
+    """Equipment id → instant from which its reference holds, as known at an instant; the latest change."""
+    rows = connection.execute(
+        "select equipment_id, max(from_at) from ml.drift_references"
+        " where tenant_id = %s and known_at <= %s group by equipment_id",
+        (tenant_id, as_of),
+    ).fetchall()
+    return dict(rows)
 
 
 def _follow(connection: psycopg.Connection, row: LedgerRow, metrics: Sequence[str]) -> None:
@@ -191,12 +212,22 @@ def verdicts(
 
 
 def retraining_requests(connection: psycopg.Connection, after: int = 0) -> list[LedgerRow]:
-    """CONCEPT verdicts after a row, oldest first: each asks once for a challenger, under its digest."""
+    """CONCEPT verdicts after a row that ask for a challenger, each once, under its digest; oldest first.
+
+    A verdict that is not clear asks only when the model was accused before, within `SAID_AGAIN`.
+    """
     with connection.cursor(row_factory=class_row(LedgerRow)) as cursor:
         return cursor.execute(
             sql.SQL(
-                "select {} from ml.drift_verdicts where verdict = 'CONCEPT' and verdict_id > %s"
+                "select {} from ml.drift_verdicts as verdict"
+                " where verdict = 'CONCEPT' and verdict_id > %(after)s and ("
+                "  coalesce((evidence ->> 'is_clear')::boolean, true) or exists ("
+                "   select 1 from ml.drift_verdicts as before where before.verdict = 'CONCEPT'"
+                "   and before.tenant_id = verdict.tenant_id"
+                "   and before.model_name is not distinct from verdict.model_name"
+                "   and before.verdict_id < verdict.verdict_id"
+                "   and before.decided_at > verdict.decided_at - %(said_again)s))"
                 " order by verdict_id"
             ).format(_COLUMNS),
-            (after,),
+            {"after": after, "said_again": SAID_AGAIN},
         ).fetchall()

@@ -5,8 +5,10 @@ probabilities. It sees that inputs became harder, and can't see a changed meanin
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
+import polars as pl
 
 
 @dataclass(frozen=True)
@@ -66,4 +68,39 @@ def realised(probability: np.ndarray, is_failure: np.ndarray, threshold: float) 
         recall=hits / failures if failures else float("nan"),
         failures=float(failures),
         brier=float(((probability - is_failure) ** 2).mean()) if len(probability) else float("nan"),
+    )
+
+
+@dataclass(frozen=True)
+class ModelPerformance:
+    """One model in the window: what its own probabilities promise, and what is known by now.
+
+    Attributes:
+        model_name: Which.
+        promised: By CBPE over all predictions of the window.
+        happened: Over those whose outcome is mature; the rest can't be known yet.
+    """
+
+    model_name: str
+    promised: Performance
+    happened: Performance
+
+
+def model_performance(model_name: str, scored: pl.DataFrame, window_from: datetime) -> ModelPerformance:
+    """Performance of one model in the window.
+
+    Args:
+        model_name: Which.
+        scored: `as_of`, `probability`, `is_alert`, `is_failure`, `is_mature`.
+        window_from: Predictions after it count.
+    """
+    rows = scored.filter(pl.col("as_of") > window_from)
+    alerts = scored.filter("is_alert")["probability"].to_numpy()
+    # The version's threshold as its alerts show it; without an alert nothing reaches it.
+    threshold = float(alerts.min()) if len(alerts) else float("inf")
+    mature = rows.filter("is_mature")
+    return ModelPerformance(
+        model_name,
+        estimated(rows["probability"].to_numpy(), threshold),
+        realised(mature["probability"].to_numpy(), mature["is_failure"].to_numpy().astype(bool), threshold),
     )

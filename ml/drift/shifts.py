@@ -109,6 +109,20 @@ def _usual_deviation(reference: np.ndarray, window_days: int) -> np.ndarray:
     return cast("np.ndarray", np.sqrt((distances**2).mean(axis=0)))
 
 
+def farthest_level(daily: np.ndarray, days: int) -> float:
+    """How far the median of that many days in a row has been from the median of all.
+
+    Args:
+        daily: One series, shape (days,); NaN days are skipped.
+        days: Length of the windows.
+    """
+    if len(daily) < days:
+        return 0.0
+    levels = nan_median(np.lib.stride_tricks.sliding_window_view(daily, days), axis=1)
+    distances = np.abs(levels - nan_median(daily, axis=0))
+    return float(np.nan_to_num(distances).max())
+
+
 def measure_shared(daily: np.ndarray, reference_days: int, shift: Shift) -> SharedShift:
     """Shift along the first principal component of the reference's days, and how many sensors moved."""
     usable = ~np.isnan(daily[:reference_days]).all(axis=0)

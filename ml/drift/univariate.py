@@ -35,6 +35,7 @@ class FeatureDrift:
         readings: Readings in the window.
         is_drifted: An effect is beyond its threshold, and it survives the false-discovery control.
         note: Why nothing was tested; empty where it was.
+        score_effect: How far its move shifted the predictions, in log odds; None where unknown.
     """
 
     segment: str
@@ -46,6 +47,7 @@ class FeatureDrift:
     readings: int
     is_drifted: bool
     note: str = ""
+    score_effect: float | None = None
 
     @property
     def is_far(self) -> bool:

@@ -6,7 +6,7 @@ scenario. Avoid actions: the monitor takes them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -20,17 +20,24 @@ from ml.drift.label_evidence import (
     weigh_labels,
     without_sensors,
 )
-from ml.drift.shifts import SharedShift, Shift, measure_shared, measure_shifts
-from ml.validation.peer_signs import peer_signs
-from ml.validation.readings import Readings
+from ml.drift.shifts import LATE_DAYS, SharedShift, Shift, farthest_level, measure_shared, measure_shifts
+from ml.validation.peer_signs import expect_from_peers, peer_signs
+from ml.validation.readings import Readings, nan_median
 from ml.validation.sensor_faults import Problem, Sign, own_signs
 
+# From here on one verdict is enough to retrain; a weaker one has to be said twice. A model that is asked
+# every week contradicts itself by chance, or for being learned from little, several times a year.
+CLEAR_Z = 3.2
 # In reference deviations: a single sensor that far from its own level, with the others at theirs.
-ISOLATED_SIZE, ISOLATED_Z, QUIET_SIZE, QUIET_SHARE = 3.0, 4.0, 1.5, 0.3
+ISOLATED_SIZE, ISOLATED_Z, QUIET_SIZE, QUIET_SHARE = 3.2, 4.0, 1.5, 0.3
+# And further than that sensor has been for as long in the reference, by this factor.
+UNSEEN = 1.25
 # Several sensors at once need less each; one of them must be beyond doubt.
 MODE_Z, JOINT_Z, MODE_SIZE = 3.4, 2.6, 0.5
-SHIFT_Z, SHIFT_SIZE = 3.7, 0.6
-SCORE_Z, SCORE_SIZE = 4.0, 0.15
+SHIFT_Z, SHIFT_SIZE = 3.7, 1.0
+SCORE_Z, SCORE_SIZE, HINT_Z = 4.0, 0.15, 2.5
+# Share of a move that must be the sensor's own, where others explain this share of its variance.
+OWN_SHARE, FOLLOWS = 0.5, 0.35
 RAMP_GAIN = 1.08
 SUSPECTED, SUSPECT_SIZE, SUSPECT_Z = 0.85, 0.9, 3.0
 
@@ -76,6 +83,11 @@ class Judgement:
     def action(self) -> str:
         """What follows from it."""
         return ACTIONS[self.verdict]
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether a CONCEPT verdict asks for a training by itself, without having been said before."""
+        return bool(self.evidence.get("is_clear", True))
 
 
 @dataclass(frozen=True)
@@ -133,11 +145,13 @@ def _broken_sensor(found: _Evidence) -> Judgement | None:
         names = tuple(dict.fromkeys(sign.metric for sign in broken if sign.metric))
         return _said(found, Verdict.SENSOR_FAULT, names, f"{_name(chosen.metric)}: {chosen.words}")
     shift = found.shift
-    for sizes, z in ((shift.size, shift.z), (shift.late_size, shift.late_z)):
+    both = ((shift.size, shift.z, found.readings.window_days), (shift.late_size, shift.late_z, LATE_DAYS))
+    for sizes, z, days in both:
         alone = int(np.argmax(np.abs(sizes)))
         size, others = abs(float(sizes[alone])), np.delete(np.abs(sizes), alone)
         is_quiet = len(others) > 0 and float(others.max()) < max(QUIET_SIZE, QUIET_SHARE * size)
-        if size > ISOLATED_SIZE and abs(z[alone]) > ISOLATED_Z and is_quiet:
+        farthest = UNSEEN * farthest_level(found.readings.daily[: found.readings.reference_days, alone], days)
+        if size > max(ISOLATED_SIZE, farthest) and abs(z[alone]) > ISOLATED_Z and is_quiet:
             metric = found.readings.metrics[alone]
             words = f"{size:.1f} deviations from its level while the other sensors are at theirs"
             return _said(found, Verdict.SENSOR_FAULT, (metric,), f"{metric}: {words}")
@@ -174,7 +188,9 @@ def _concept(found: _Evidence) -> Judgement | None:
         if abs(labels.level_z) >= abs(labels.slope_z)
         else f"higher scores no longer mean what they did (z of the slope {labels.slope_z:+.1f})"
     )
-    return _said(found, Verdict.CONCEPT, (), f"{words}, and no sensor explains it")
+    judgement = _said(found, Verdict.CONCEPT, (), f"{words}, and no sensor explains it")
+    is_clear = labels.strength >= CLEAR_Z
+    return replace(judgement, evidence={**judgement.evidence, "is_clear": is_clear})
 
 
 def _contradicts(labels: LabelEvidence) -> bool:
@@ -203,12 +219,12 @@ def _suspects(found: _Evidence) -> tuple[str, ...]:
 
 
 def _harmless(found: _Evidence) -> Judgement | None:
-    sizes, z = np.abs(found.shift.size), np.abs(found.shift.steady_z)
-    shifted = [
-        metric
-        for metric, one_z, size in zip(found.readings.metrics, z, sizes, strict=True)
-        if one_z > SHIFT_Z and size > SHIFT_SIZE
-    ]
+    sizes = np.abs(found.shift.size)
+    has_shifted = (np.abs(found.shift.steady_z) > SHIFT_Z) & (sizes > SHIFT_SIZE)
+    if has_shifted.any():
+        # A load a little higher moves the sensors that follow it as they always do.
+        has_shifted &= np.abs(_unexplained(found.readings)) > OWN_SHARE * sizes
+    shifted = [found.readings.metrics[int(column)] for column in np.flatnonzero(has_shifted)]
     score = found.beside
     score_moved = score is not None and abs(score.z[0]) > SCORE_Z and abs(score.size[0]) > SCORE_SIZE
     if shifted:
@@ -216,6 +232,16 @@ def _harmless(found: _Evidence) -> Judgement | None:
     if score is not None and score_moved:
         return _settled(found, f"the scores moved ({score.z[0]:+.1f} z) beyond what the sensors explain")
     return None
+
+
+def _unexplained(readings: Readings) -> np.ndarray:
+    """Shift of each sensor's level beyond what the other sensors explain, in reference deviations."""
+    expected = expect_from_peers(readings)
+    split = readings.reference_steps
+    followed = nan_median(expected.values[split:], axis=0) - nan_median(expected.values[:split], axis=0)
+    level = nan_median(readings.centred[split:], axis=0) - nan_median(readings.centred[:split], axis=0)
+    follows = expected.explained > FOLLOWS
+    return np.nan_to_num(level) - np.where(follows, np.nan_to_num(followed), 0.0)
 
 
 def _settled(found: _Evidence, what: str) -> Judgement:
@@ -233,7 +259,13 @@ def _settled(found: _Evidence, what: str) -> Judgement:
 
 def _waiting(found: _Evidence) -> Judgement | None:
     labels = found.labels
-    if labels is None or labels.is_enough or labels.strength < 2.4:
+    if labels is None or labels.is_enough:
+        return None
+    # One of fifty quiet series hints this much by chance, so the scores must have moved too.
+    has_moved = any(
+        score is not None and abs(float(score.z[0])) > HINT_Z for score in (found.score, found.beside)
+    )
+    if labels.strength < CONCEPT_Z + (-0.4 if has_moved else 0.6):
         return None
     words = f"{labels.labels} mature outcomes hint at a wrong model (z {labels.strength:.1f}) and are too few"
     return _said(found, Verdict.NOT_ENOUGH_LABELS, (), words)

@@ -17,6 +17,7 @@ SHORTEST_SKEW_H = 0.75
 _RIDGE = 1e-2
 _EXPLAINS = 0.35
 _FEWEST_PAIRS = 60
+_APART = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,15 +78,15 @@ def _duplicates(readings: Readings) -> list[Sign]:
         for second in range(first + 1, len(readings.metrics)):
             before = _correlation(steps[:split, first], steps[:split, second])
             now = _correlation(steps[split:, first], steps[split:, second])
-            if now < DUPLICATE_CORRELATION or before > 0.95 or np.isnan(before):
+            # Sensors that always move nearly together must lose nearly all that set them apart.
+            needed = max(DUPLICATE_CORRELATION, 1.0 - _APART * (1.0 - before))
+            if now < needed or before > 0.95 or np.isnan(before):
                 continue
             # The one that left its own level carries the other's signal.
             moved = np.abs(np.nan_to_num(readings.daily[readings.reference_days :]).mean(axis=0))
             column, other = (first, second) if moved[first] >= moved[second] else (second, first)
             words = f"moves exactly like {readings.metrics[other]} ({now:.3f}; usual {before:.2f})"
-            found.append(
-                Sign(readings.metrics[column], Problem.DUPLICATE, now / DUPLICATE_CORRELATION, words)
-            )
+            found.append(Sign(readings.metrics[column], Problem.DUPLICATE, now / needed, words))
     return found
 
 
@@ -100,10 +101,24 @@ def _clock_of_sensors(readings: Readings) -> list[Sign]:
         now = _by_lag(z[split:, column], expected.values[split:, column])
         usual, lag = int(np.argmax(before)), int(np.argmax(now))
         gain = now[lag] - now[usual]
-        if usual != lag and now[lag] > 0.5:
+        if (
+            usual != lag
+            and now[lag] > 0.5
+            and _lasts(z[split:, column], expected.values[split:, column], usual, lag)
+        ):
             words = f"runs {lag - usual:+d} readings against the other sensors"
             found.append(Sign(metric, Problem.CLOCK, float(gain) / LAG_GAIN, words))
     return found
+
+
+def _lasts(values: np.ndarray, expected: np.ndarray, usual: int, lag: int) -> bool:
+    """Whether the other lag is better in both halves of the window: hours of hard work move one alone."""
+    half = len(values) // 2
+    gains = [
+        found[lag] - found[usual]
+        for found in (_by_lag(values[:half], expected[:half]), _by_lag(values[half:], expected[half:]))
+    ]
+    return min(gains) > LAG_GAIN / 3
 
 
 def _by_lag(values: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -87,6 +87,11 @@ class Readings:
         """Days of the reference."""
         return self.reference_steps // self.steps_per_day
 
+    @property
+    def window_days(self) -> int:
+        """Days of the window."""
+        return len(self.values) // self.steps_per_day - self.reference_days
+
     @cached_property
     def profile(self) -> np.ndarray:
         """Usual value of each step by time of day and week, shape (steps, metrics)."""

@@ -20,6 +20,7 @@ NOISE_RATIO = 2.2
 RANGE_SHARE = 0.01
 CLIPPED_SHARE = 0.10
 DUPLICATE_CORRELATION = 0.985
+_FEWEST_JUMPS = 20
 
 
 class Problem(StrEnum):
@@ -57,8 +58,8 @@ class Sign:
 
 def own_signs(readings: Readings) -> list[Sign]:
     """Signs that one sensor's own values show; strengths below 0.5 are left out."""
-    found: list[Sign] = []
     activity = _activity(readings)
+    found = _spikes(readings, activity)
     for column, metric in enumerate(readings.metrics):
         reference, window = readings.reference[:, column], readings.window[:, column]
         if np.isnan(reference).all():
@@ -66,7 +67,6 @@ def own_signs(readings: Readings) -> list[Sign]:
         found += [
             _missing(readings, column, metric),
             _stuck(metric, reference, window),
-            _spikes(metric, reference, window, _peers(activity, column)),
             *_variance(readings, column, metric, activity),
             _range(readings, column, metric),
             _clipped(metric, reference, window),
@@ -121,22 +121,38 @@ def _equal_share(values: np.ndarray, without: float | None) -> float:
     return float((values[1:] == values[:-1])[is_counted].mean()) if is_counted.sum() > 10 else 0.0
 
 
-def _spikes(metric: str, reference: np.ndarray, window: np.ndarray, peers: float) -> Sign:
-    usual, found = _jumps(reference), _jumps(window)
-    if len(usual) < 20 or len(found) < 20:
-        return Sign(metric, Problem.SPIKES, 0.0, "")
-    limit = max(6.0 * float(np.mean(usual)), 1.5 * float(np.quantile(usual, 0.999))) * max(peers, 1.0)
-    if limit <= 0:
-        limit = 6.0 * float(np.std(reference[~np.isnan(reference)])) + 1e-9
-    share = float((found > limit).mean())
-    return Sign(metric, Problem.SPIKES, share / SPIKE_SHARE, f"{share:.1%} of readings jump and come back")
+def _spikes(readings: Readings, activity: np.ndarray) -> list[Sign]:
+    split = readings.reference_steps
+    usual = np.stack([_jumps(values) for values in readings.values[:split].T])
+    found = np.stack([_jumps(values) for values in readings.values[split:].T])
+    is_far, stands_out = np.zeros(found.shape, dtype=bool), np.zeros(found.shape, dtype=bool)
+    for column, (before, now) in enumerate(zip(usual, found, strict=True)):
+        known = before[~np.isnan(before)]
+        if len(known) < _FEWEST_JUMPS or (~np.isnan(now)).sum() < _FEWEST_JUMPS:
+            continue
+        mean, high = float(known.mean()), float(np.quantile(known, 0.999))
+        limit = max(6.0 * mean, 1.5 * high) * max(_peers(activity, column), 1.0)
+        if limit <= 0:
+            limit = 6.0 * float(np.nanstd(readings.reference[:, column])) + 1e-9
+        is_far[column] = now > limit
+        stands_out[column] = now > max(3.0 * mean, float(np.quantile(known, 0.99)))
+    signs: list[Sign] = []
+    for column, metric in enumerate(readings.metrics):
+        # A machine that stops and starts makes its sensors jump together.
+        others = np.delete(stands_out, column, axis=0)
+        is_alone = others.mean(axis=0) < 0.5 if len(others) else np.ones(found.shape[1], dtype=bool)
+        counted = ~np.isnan(found[column])
+        share = float((is_far[column] & is_alone)[counted].mean()) if counted.any() else 0.0
+        words = f"{share:.1%} of readings jump and come back"
+        signs.append(Sign(metric, Problem.SPIKES, share / SPIKE_SHARE, words))
+    return signs
 
 
 def _jumps(values: np.ndarray) -> np.ndarray:
     """Size by which each reading stands out against both neighbours on the same side, 0 otherwise."""
     before, after = values[1:-1] - values[:-2], values[1:-1] - values[2:]
     size = np.where(before * after > 0, np.minimum(np.abs(before), np.abs(after)), 0.0)
-    return size[~np.isnan(before) & ~np.isnan(after)]
+    return np.where(np.isnan(before) | np.isnan(after), np.nan, size)
 
 
 def _activity(readings: Readings) -> np.ndarray:
@@ -191,18 +207,25 @@ def _range(readings: Readings, column: int, metric: str) -> Sign:
 
 
 def _clipped(metric: str, reference: np.ndarray, window: np.ndarray) -> Sign:
-    found = _share_at_edge(window) - 2 * _share_at_edge(reference)
+    top, next_to_it = _share_at_edge(window)
+    # A sensor of few steps sits at its last one as often as at the one beside it.
+    found = top - 2 * max(_share_at_edge(reference)[0], next_to_it)
     return Sign(
-        metric, Problem.CLIPPED, found / CLIPPED_SHARE, f"{found:.0%} of readings sit at one extreme value"
+        metric, Problem.CLIPPED, found / CLIPPED_SHARE, f"{top:.0%} of readings sit at one extreme value"
     )
 
 
-def _share_at_edge(values: np.ndarray) -> float:
+def _share_at_edge(values: np.ndarray) -> tuple[float, float]:
+    """Share of readings at the most extreme value, and at the value beside it."""
     present = values[~np.isnan(values)]
     if len(present) < 20:
-        return 0.0
-    # The lower edge is where machines rest; only the upper one, and the lower one if it is not at rest.
-    return max(float((present == present.max()).mean()), float((present == present.min()).mean()))
+        return 0.0, 0.0
+    _, counts = np.unique(present, return_counts=True)
+    if len(counts) < 2:
+        return 1.0, 0.0
+    edges = ((counts[-1], counts[-2]), (counts[0], counts[1]))
+    top, next_to_it = max(edges)
+    return float(top) / len(present), float(next_to_it) / len(present)
 
 
 def _coarse(metric: str, reference: np.ndarray, window: np.ndarray) -> Sign:

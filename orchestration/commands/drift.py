@@ -4,6 +4,7 @@ Add a verb here when a person wants to ask what changed. Avoid logic: it belongs
 """
 
 import json
+import math
 import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -99,7 +100,7 @@ def grade(tenant: Tenant = None, as_of: AsOf = None, all_: bool = False, as_json
     Example: `opsgraph sensors grade --all`
     """
     from ml.datasets.warehouse import WarehouseNotBuiltError, tenants
-    from ml.drift.monitor import read_machines
+    from ml.drift.tenant_readings import read_machines
     from ml.validation.grades import Grade, grade_sensors
 
     url = Environment().database_url
@@ -179,8 +180,23 @@ def _plain(report: "MonitorReport", event_of: Any) -> dict[str, Any]:
                 "batch_z": one.batch_z,
                 "sizes": dict(one.sizes),
                 "thresholds": dict(one.thresholds),
+                "score_effect": one.score_effect,
             }
             for one in report.features
+        ],
+        "segments": [
+            {
+                "segment": one.segment,
+                "machines": one.machines,
+                "together_size": one.together.size,
+                "together_is_drifted": one.together.is_drifted,
+                "violations": list(one.violations),
+            }
+            for one in report.segments
+        ],
+        "performance": [
+            {"model_name": one.model_name, "promised": vars(one.promised), "happened": vars(one.happened)}
+            for one in report.performance
         ],
         "verdicts": [
             {
@@ -216,6 +232,21 @@ def _print_report(report: "MonitorReport") -> None:
         )
     if told:
         console.print(table)
+    for one in report.segments:
+        if one.together.is_drifted:
+            console.print(f"{one.segment}: its metrics no longer fit together as they did")
+        for words in one.violations:
+            console.print(f"{one.segment}: {words}")
+    for one in report.performance:
+        console.print(
+            f"{one.model_name}: precision promised {_share(one.promised.precision)}, recall "
+            f"{_share(one.promised.recall)}; of {one.happened.rows} predictions with known outcome "
+            f"precision {_share(one.happened.precision)}, recall {_share(one.happened.recall)}"
+        )
+
+
+def _share(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.2f}"
 
 
 def _instant(text: str | None) -> datetime | None:

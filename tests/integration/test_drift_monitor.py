@@ -8,7 +8,7 @@ import pytest
 
 from ml.datasets import incident_calendar
 from ml.drift.ledger import Subject, record, release, retraining_requests, verdicts
-from ml.drift.monitor import grid
+from ml.drift.tenant_readings import grid
 from ml.drift.verdict import Judgement, Verdict, judge
 from ml.features.history import EQUIPMENT_SCHEMA, EVENT_SCHEMA, INCIDENT_SCHEMA, INSTANT, PlantHistory
 from ml.validation.quarantine import quarantines

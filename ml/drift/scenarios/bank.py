@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from ml.drift.scenarios.bases import Base
-from ml.drift.scenarios.kinds import KINDS, Difficulty, draw_scenario, has_relation
+from ml.drift.scenarios.kinds import KINDS, STANDARD, Difficulty, draw_scenario, has_relation
 from ml.drift.verdict import Judgement, Verdict, judge
 
 K = TypeVar("K")
@@ -118,6 +118,26 @@ def judge_bank(bases: Sequence[Base], difficulty: Difficulty, seed: int, repeats
                     Judged(kind.name, base.name, kind.truth, judge(scenario.readings, scenario.scored))
                 )
     return BankReport(difficulty.name, seed, tuple(judged))
+
+
+def judge_quiet(bases: Sequence[Base], seed: int, fewest: int = 200) -> tuple[Judged, ...]:
+    """Quiet series alone, as many as a share of a few per cent needs, of every kind and base alike.
+
+    Args:
+        bases: Series.
+        seed: Draws other ones than the bank of this seed.
+        fewest: Series at least.
+    """
+    quiet = [kind for kind in KINDS if kind.truth is Verdict.NO_DRIFT]
+    rng = np.random.default_rng([seed, 2])
+    judged: list[Judged] = []
+    for _ in range(-(-fewest // (len(quiet) * len(bases)))):
+        for kind in quiet:
+            for base in bases:
+                scenario = draw_scenario(kind, base, STANDARD, rng)
+                said = judge(scenario.readings, scenario.scored)
+                judged.append(Judged(kind.name, base.name, kind.truth, said))
+    return tuple(judged)
 
 
 def _share(flags: Sequence[bool]) -> float:

@@ -9,16 +9,15 @@ from enum import StrEnum
 
 import numpy as np
 
-from ml.drift.autoregression import coloured
 from ml.drift.inline import DRIFT_Z
 from ml.drift.label_evidence import ScoredLabels
+from ml.drift.ledger import SAID_AGAIN
+from ml.drift.scenarios.plant_year import DAYS, FIRST_DAY, ROWS_PER_DAY, SENSORS, Year, draw_year
 from ml.drift.verdict import Verdict, judge
 from ml.validation.readings import Readings, nan_median
 
 REFERENCE, WINDOW, CHECK_EVERY, MATURITY = 45, 10, 7, 2
 SHORTEST_REFERENCE = 21
-FIRST_DAY, DAYS = 60, 60 + 365
-ROWS_PER_DAY, SENSORS = 40, 4
 _TRAINING_DAYS = 60
 _RIDGE = 3.0
 _FOUND_WITHIN = 35
@@ -69,16 +68,6 @@ class PolicyYear:
 
 
 @dataclass
-class _Year:
-    """The truth and what was reported."""
-
-    reported: np.ndarray  # hours × sensors
-    rows: np.ndarray  # days × rows × features, as reported: sensors then one more
-    outcome: np.ndarray  # days × rows
-    changes: list[int]
-
-
-@dataclass
 class _Masked:
     """A sensor in quarantine, read at its usual level; `until` is None while it lasts."""
 
@@ -98,11 +87,12 @@ class _Served:
     since: int = 0
     masked: list[_Masked] = field(default_factory=list["_Masked"])
     again_on: int = -1
+    accused_on: int = -1000
 
 
 def simulate_year(seed: int, policy: Policy) -> PolicyYear:
     """Run one year under one policy; the same seed gives the same year to all."""
-    year = _draw(np.random.default_rng([seed, 365]))
+    year = draw_year(seed)
     served = _Served(_fit(year, range(FIRST_DAY), None, []))
     losses: list[float] = []
     trained: list[int] = []
@@ -134,7 +124,7 @@ def _graded(
     return PolicyYear(policy, log_loss, len(trained) + followed, len(trained), useful, len(changes), answered)
 
 
-def _wants(policy: Policy, year: _Year, served: _Served, day: int) -> bool:
+def _wants(policy: Policy, year: Year, served: _Served, day: int) -> bool:
     match policy:
         case Policy.NEVER:
             return False
@@ -150,7 +140,7 @@ def _wants(policy: Policy, year: _Year, served: _Served, day: int) -> bool:
             return _verdict(year, served, day)
 
 
-def _wins(year: _Year, served: _Served, known: range) -> bool:
+def _wins(year: Year, served: _Served, known: range) -> bool:
     """Whether a challenger beats the champion on the last days of the drifted slice, unseen by it."""
     challenger = _fit(year, known[:-_HELD_OUT], served.weights, served.masked)
     held_out = known[-_HELD_OUT:]
@@ -159,7 +149,7 @@ def _wins(year: _Year, served: _Served, known: range) -> bool:
     return _loss(challenger, rows, outcome) < _loss(served.weights, rows, outcome)
 
 
-def _verdict(year: _Year, served: _Served, day: int) -> bool:
+def _verdict(year: Year, served: _Served, day: int) -> bool:
     """Judge the sensors, put broken ones out of use, then judge the model on what is left of them."""
     begin = max(day - REFERENCE - WINDOW, 0)
     readings = _known_readings(year, served, begin, day)
@@ -182,10 +172,17 @@ def _verdict(year: _Year, served: _Served, day: int) -> bool:
         day=at - begin,
     )
     sound = [column for column in range(SENSORS) if all(one.column != column for one in out_of_use)]
-    return bool(sound) and judge(_columns(readings, sound), labels).verdict is Verdict.CONCEPT
+    if not sound:
+        return False
+    found = judge(_columns(readings, sound), labels)
+    if found.verdict is not Verdict.CONCEPT:
+        return False
+    asks = found.is_clear or day - served.accused_on <= SAID_AGAIN.days
+    served.accused_on = day
+    return asks
 
 
-def _known_readings(year: _Year, served: _Served, begin: int, day: int) -> Readings:
+def _known_readings(year: Year, served: _Served, begin: int, day: int) -> Readings:
     """Reference and window; what a sensor in quarantine said is no reference."""
     values = year.reported[begin * 24 : day * 24].copy()
     for one in served.masked:
@@ -226,7 +223,7 @@ def _quarantine(served: _Served, readings: Readings, metrics: tuple[str, ...], d
             served.masked.append(_Masked(column, day - WINDOW, float(np.nan_to_num(usual))))
 
 
-def _features(year: _Year, day: int, masked: list[_Masked]) -> np.ndarray:
+def _features(year: Year, day: int, masked: list[_Masked]) -> np.ndarray:
     rows = year.rows[day]
     if not masked:
         return rows
@@ -237,7 +234,7 @@ def _features(year: _Year, day: int, masked: list[_Masked]) -> np.ndarray:
     return kept
 
 
-def _fit(year: _Year, days: range, prior: np.ndarray | None, masked: list[_Masked]) -> np.ndarray:
+def _fit(year: Year, days: range, prior: np.ndarray | None, masked: list[_Masked]) -> np.ndarray:
     """Logistic regression with a ridge towards the champion where there is one."""
     x = np.concatenate([_features(year, day, masked) for day in days])
     x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
@@ -260,48 +257,3 @@ def _probability(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def _loss(weights: np.ndarray, rows: np.ndarray, outcome: np.ndarray) -> float:
     said = np.clip(_probability(weights, rows), 1e-6, 1 - 1e-6)
     return float(-np.mean(outcome * np.log(said) + (1 - outcome) * np.log(1 - said)))
-
-
-def _draw(rng: np.random.Generator) -> _Year:
-    noise = rng.standard_normal((SENSORS + 1, DAYS * 24 + 200)) * 0.44
-    wander = coloured(noise, 0.9)[:, 200:]
-    shared = np.array([0.8, 0.6, -0.5, 0.2])[:, None]
-    true = (shared * wander[0] + np.sqrt(1 - shared**2) * wander[1:]).T
-    # Two new products in the year: every sensor finds another level, and outcomes follow it.
-    for day in rng.integers(FIRST_DAY + 20, DAYS - 30, 2):
-        true[day * 24 :] += rng.choice([-1.0, 1.0], SENSORS) * rng.uniform(0.8, 1.6, SENSORS)
-    reported = true.copy()
-    for _ in range(5):
-        _break_sensor(reported, int(rng.integers(FIRST_DAY + 5, DAYS - 20)), rng)
-    # Three changes of concept, at least 80 days apart.
-    changes = [int(FIRST_DAY + 30 + 110 * part + rng.integers(0, 30)) for part in range(3)]
-    weights = rng.normal(0, 0.5, SENSORS + 1)
-    weights[int(rng.integers(SENSORS))] = rng.choice([-1.0, 1.0]) * 1.2
-    intercept = -1.4
-    rows = np.zeros((DAYS, ROWS_PER_DAY, SENSORS + 1))
-    outcome = np.zeros((DAYS, ROWS_PER_DAY))
-    for day in range(DAYS):
-        if day in changes:
-            if rng.random() < 0.5:
-                intercept = -1.4 if intercept > -1.0 else intercept + rng.uniform(1.2, 1.8)
-            else:
-                weights = -0.6 * weights
-        hours = day * 24 + rng.integers(0, 24, ROWS_PER_DAY)
-        beside = rng.standard_normal(ROWS_PER_DAY)
-        rows[day] = np.clip(np.column_stack([reported[hours], beside]), -4, 4)
-        truth = np.clip(np.column_stack([true[hours], beside]), -4, 4) @ weights + intercept
-        outcome[day] = rng.random(ROWS_PER_DAY) < 1.0 / (1.0 + np.exp(-truth))
-    return _Year(reported, rows, outcome, changes)
-
-
-def _break_sensor(reported: np.ndarray, day: int, rng: np.random.Generator) -> None:
-    column, steps = int(rng.integers(SENSORS)), slice(day * 24, (day + int(rng.integers(8, 20))) * 24)
-    match int(rng.integers(4)):
-        case 0:
-            reported[steps, column] += rng.choice([-1.0, 1.0]) * rng.uniform(4, 8)
-        case 1:
-            reported[steps, column] = reported[steps.start, column]
-        case 2:
-            reported[steps, column] += rng.standard_normal(steps.stop - steps.start) * 5
-        case _:
-            reported[steps, column] *= 14.5

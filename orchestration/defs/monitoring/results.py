@@ -30,16 +30,29 @@ def monitor_results(reports: "Sequence[MonitorReport]") -> Iterator[dg.Materiali
         not bad,
     )
     features = [(report.tenant_id, one) for report in reports for one in report.features]
+    segments = [(report.tenant_id, one) for report in reports for one in report.segments]
     drifted = [(tenant, one) for tenant, one in features if one.is_drifted]
     yield _result(
         "drift",
         len(features),
-        {"drifted": len(drifted), "far off": sum(one.is_far for _, one in features)},
-        "| tenant | machine model | metric | effects | thresholds |\n|---|---|---|---|---|",
+        {
+            "drifted": len(drifted),
+            "far off": sum(one.is_far for _, one in features),
+            "no longer fit together": sum(one.together.is_drifted for _, one in segments),
+            "expectations violated": sum(len(one.violations) for _, one in segments),
+            **_performance(reports),
+        },
+        "| tenant | machine model | metric | shifted the predictions by (log odds) | effects | thresholds |\n"
+        "|---|---|---|---|---|---|",
         [
-            f"| {tenant} | {one.segment} | {one.feature} "
+            f"| {tenant} | {one.segment} | {one.feature} | {_effect(one.score_effect)} "
             f"| {_numbers(one.sizes)} | {_numbers(one.thresholds)} |"
             for tenant, one in drifted
+        ]
+        + [
+            f"| {tenant} | {one.segment} | all together | | {words} | |"
+            for tenant, one in segments
+            for words in one.violations
         ],
         "no_feature_is_far_off",
         not any(one.is_far for _, one in features),
@@ -84,3 +97,19 @@ def _result(
 
 def _numbers(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.2f}" for name, value in values.items())
+
+
+def _effect(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.2f}"
+
+
+def _performance(reports: "Sequence[MonitorReport]") -> dict[str, str]:
+    """Recall and precision of each model in the window, as its probabilities promise and as they came."""
+    return {
+        f"{report.tenant_id}: {one.model_name}": (
+            f"promised precision {one.promised.precision:.2f}, recall {one.promised.recall:.2f}; happened "
+            f"{one.happened.precision:.2f}, {one.happened.recall:.2f} in {one.happened.rows} predictions"
+        )
+        for report in reports
+        for one in report.performance
+    }
