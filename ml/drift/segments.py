@@ -146,8 +146,8 @@ def score_effects(
     """How far each metric's move shifted the predictions, in log odds; empty with too few predictions.
 
     A ridge regression of what was predicted before the window on the machines' daily levels, each around the
-    machine's own mean: the slope times the metric's shift. It asks the predictions themselves, so that whatever predicts
-    is ranked alike.
+    machine's own mean: the slope times the metric's shift. It asks the predictions themselves, so that
+    whatever predicts is ranked alike.
 
     Args:
         found: The window that the machines are judged on.

@@ -32,8 +32,8 @@ def machine(seed: int, moved: dict[int, float]) -> Readings:
 
 
 def test_a_small_move_that_matters_stands_above_a_large_one_that_does_not() -> None:
-    """Forbids a ranking by size: predictions follow `load` alone, and `idle` moved three times as far."""
-    machines = {f"M-{index}": machine(index, {0: 3.0, 1: 1.0}) for index in range(3)}
+    """Forbids a ranking by size: predictions follow `load` alone, and `idle` moved further."""
+    machines = {f"M-{index}": machine(index, {0: 2.5, 1: 1.0}) for index in range(3)}
     found = TenantReadings(machines, dict.fromkeys(machines, "X"), END - timedelta(days=10), END)
     rows = [
         (name, END - timedelta(days=DAYS - day - 0.5), 1 / (1 + np.exp(2.0 - 1.5 * readings.daily[day, 1])))
