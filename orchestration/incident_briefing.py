@@ -33,6 +33,11 @@ def without_briefing(connection: psycopg.Connection[Any]) -> list[Incident]:
     ]
 
 
+def can_brief(connection: psycopg.Connection[Any]) -> bool:
+    """Whether any index build is published: without one the copilot answers nothing."""
+    return connection.execute("select 1 from rag.index_aliases limit 1").fetchone() is not None
+
+
 def brief_incidents(database_url: str, environment: Environment) -> Sequence[str]:
     """Ask the copilot about every open incident that has no briefing.
 

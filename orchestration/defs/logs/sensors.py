@@ -29,9 +29,11 @@ def new_incidents(
     context: dg.SensorEvaluationContext, postgres: PostgresResource
 ) -> dg.SensorResult | dg.SkipReason:
     """The same incidents are never asked for twice."""
-    from orchestration.incident_briefing import without_briefing
+    from orchestration.incident_briefing import can_brief, without_briefing
 
     with postgres.connect() as connection:
+        if not can_brief(connection):
+            return dg.SkipReason("no index build is published yet: the copilot has nothing to cite")
         waiting = without_briefing(connection)
     if not waiting:
         return dg.SkipReason("every open incident is briefed")

@@ -7,9 +7,10 @@ import psycopg
 import pytest
 from made_up_signals import NOON, TENANT, finding, write
 
-from orchestration.defs.logs import assets
+from orchestration.defs.logs import assets, sensors
 from orchestration.incident_briefing import without_briefing
 from orchestration.ingest.contracts import ensure_day_partition
+from orchestration.ingest.incidents.lifecycle import group_signals
 from orchestration.ingest.log_days import day_of, window_day
 from orchestration.resources.postgres import PostgresResource
 
@@ -40,6 +41,17 @@ def test_a_day_is_grouped_and_told(database_url: str) -> None:
     assert again.asset_materializations_for_node("logs__alerts")[0].metadata["alerts_made"].value == 0
     with psycopg.connect(database_url) as connection:
         assert [item.subject for item in without_briefing(connection)] == ["orders"]
+
+
+def test_no_briefing_is_asked_for_before_there_is_an_index(database_url: str) -> None:
+    """Forbids runs that must fail on a fresh stack, each of which would be an incident of its own."""
+    write(database_url, finding("orders"))
+    with psycopg.connect(database_url) as connection:
+        group_signals(connection)
+    context = dg.build_sensor_context(resources={"postgres": PostgresResource(url=database_url)})
+    found = sensors.new_incidents(context)
+    assert isinstance(found, dg.SkipReason)
+    assert "no index build" in (found.skip_message or "")
 
 
 def test_a_window_that_lacks_landed_lines_fails_its_check(database_url: str) -> None:
