@@ -5,6 +5,7 @@ Avoid domain settings (batch sizes, thresholds): those stand beside the function
 Nothing else in the project reads the environment.
 """
 
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -203,6 +204,14 @@ class Environment(BaseSettings):
         validation_alias="REQUIRE_WEBHOOK",
         description="True: neither the API nor the drift monitor starts without DRIFT_WEBHOOK.",
     )
+    data_delay_minutes: int = Field(
+        default=0,
+        ge=0,
+        le=7 * 24 * 60,
+        validation_alias="DATA_DELAY_MINUTES",
+        description="Minutes that scoring stays behind the plant clock, so that late readings are there: "
+        "predictions and anomaly scores are made for the instant that long ago.",
+    )
     promotion_mode: Literal["MANAGED", "MANUAL"] = Field(
         default="MANAGED",
         validation_alias="PROMOTION_MODE",
@@ -224,6 +233,11 @@ class Environment(BaseSettings):
         validation_alias="OPSGRAPH_FSYNC",
         description="Off only in tests that never measure or crash: the embedded Postgres skips fsync.",
     )
+
+    @cached_property
+    def data_delay(self) -> timedelta:
+        """How far scoring stays behind the plant clock."""
+        return timedelta(minutes=self.data_delay_minutes)
 
     @cached_property
     def database_url(self) -> str:

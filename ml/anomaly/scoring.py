@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -63,7 +63,11 @@ class AnomalyOutcome:
 
 
 def score_tenant(
-    database_url: str, registry: ModelRegistry, tenant_id: str, as_of: datetime | None = None
+    database_url: str,
+    registry: ModelRegistry,
+    tenant_id: str,
+    as_of: datetime | None = None,
+    data_delay: timedelta = timedelta(0),
 ) -> AnomalyOutcome:
     """Score every machine with the champion's detectors and store scores and events.
 
@@ -72,10 +76,12 @@ def score_tenant(
         registry: Where the champion is.
         tenant_id: Whose machines.
         as_of: Score as known at this instant; at the plant clock by default.
+        data_delay: Hours until that long before are scored, so that readings which came late are there.
     """
-    instant = as_of or plant_now(database_url, tenant_id)
-    if instant is None:
+    known = as_of or plant_now(database_url, tenant_id)
+    if known is None:
         return AnomalyOutcome(tenant_id, None, "", (), "nothing landed yet")
+    instant = known - data_delay
     champion = registry.by_alias(MODEL_NAME, "champion", tenant_id)
     if champion is None:
         note = f"no champion of {MODEL_NAME} yet: materialize model/anomaly, then model/signal_promotions"
@@ -88,6 +94,55 @@ def score_tenant(
     return AnomalyOutcome(tenant_id, instant, champion.version, found, "")
 
 
+@dataclass(frozen=True)
+class HourScore:
+    """One hour of one machine.
+
+    Attributes:
+        hour_at: End of the hour.
+        score: 0 to 1; 0.5 is the machine's threshold. NaN where too few hours stand before it.
+        is_anomalous: Whether it is beyond the threshold.
+        shares: Metric → share of the score.
+    """
+
+    hour_at: datetime
+    score: float
+    is_anomalous: bool
+    shares: Mapping[str, float]
+
+
+def score_hour(rows: MachineRows, model: MachineModel, index: int) -> HourScore:
+    """Score one hour from the rows that it depends on, as the batch does.
+
+    Args:
+        rows: Hours of the machine, those before `index` included.
+        model: The machine's model.
+        index: Which hour.
+    """
+    needed = slice(max(index - model.context, 0), index + 1)
+    window = replace(
+        rows,
+        hour_at=rows.hour_at[needed.start : needed.stop],
+        readings=rows.readings[needed],
+        is_normal=rows.is_normal[needed],
+    )
+    raw = model.raw(window)[-1:]
+    return HourScore(
+        hour_at=rows.hour_at[index],
+        score=float(model.scale.score(raw)[0]),
+        is_anomalous=bool(model.scale.is_anomalous(raw)[0]),
+        shares=dict(zip(rows.metrics, map(float, model.shares(window)[-1]), strict=True)),
+    )
+
+
+def fit_until(rows: MachineRows, methods: Mapping[str, str], instant: datetime) -> MachineModel | None:
+    """The machine's model as an instant scores with it; None where too little normal time is before."""
+    taught = rows.is_normal & (rows.hour_at <= instant - LOOK_BACK).to_numpy()
+    if taught.sum() < LEAST_ROWS:
+        return None
+    return fit_machine(rows, taught, methods.get(rows.equipment_model, DEFAULT_METHOD))
+
+
 def score_machines(
     machines: Sequence[MachineRows], methods: Mapping[str, str], instant: datetime
 ) -> list[MachineScores]:
@@ -96,11 +151,9 @@ def score_machines(
     first = instant - LOOK_BACK
     for rows in machines:
         is_recent = ((rows.hour_at > first) & (rows.hour_at <= instant)).to_numpy()
-        taught = rows.is_normal & (rows.hour_at <= first).to_numpy()
-        if taught.sum() < LEAST_ROWS or not is_recent.any():
-            continue
-        model = fit_machine(rows, taught, methods.get(rows.equipment_model, DEFAULT_METHOD))
-        found.append(_scored(rows, model, is_recent))
+        model = fit_until(rows, methods, instant) if is_recent.any() else None
+        if model is not None:
+            found.append(_scored(rows, model, is_recent))
     return found
 
 

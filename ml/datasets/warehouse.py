@@ -75,12 +75,14 @@ def tenants_of_machine(database_url: str, equipment_id: str) -> list[str]:
 
 
 def read_machine(database_url: str, tenant_id: str, equipment_id: str, since: datetime) -> PlantHistory:
-    """All that is known of one machine since an instant: for an answer about it alone.
+    """All that is known of one machine since an instant, sensors in quarantine masked: for one answer.
 
     Raises:
         WarehouseNotBuiltError: A table does not exist.
     """
-    return _read(database_url, tenant_id, _last_known(database_url, tenant_id), since, equipment_id)[0]
+    known_at = _last_known(database_url, tenant_id)
+    history, _ = _read(database_url, tenant_id, known_at, since, equipment_id)
+    return _without_quarantined(database_url, history, known_at)
 
 
 def read_history(
@@ -105,14 +107,18 @@ def read_history(
     known_at = as_of or _last_known(database_url, tenant_id)
     history, queries = _read(database_url, tenant_id, known_at, since)
     if masks_quarantined:
-        with psycopg.connect(database_url) as connection:
-            out_of_use = quarantines(connection, tenant_id, known_at)
-        history = replace(history, metrics=masked(history.metrics, out_of_use))
+        history = _without_quarantined(database_url, history, known_at)
     provenance = Provenance(
         query=";\n\n".join(queries.values()),
         source_vector=_source_vector(database_url, None if as_of is None else known_at, tenant_id),
     )
     return WarehouseHistory(history, known_at, provenance)
+
+
+def _without_quarantined(database_url: str, history: PlantHistory, known_at: datetime) -> PlantHistory:
+    with psycopg.connect(database_url) as connection:
+        out_of_use = quarantines(connection, history.tenant_id, known_at)
+    return replace(history, metrics=masked(history.metrics, out_of_use))
 
 
 def _read(

@@ -12,6 +12,8 @@ from ml.predictions.batch import FailurePrediction, earliest_hour, predict_at, p
 from ml.predictions.store import store_predictions
 from ml.registry.client import ModelRegistry, NoChampionError
 
+NO_DELAY = timedelta(0)
+
 
 @dataclass(frozen=True)
 class PredictionOutcome:
@@ -46,6 +48,7 @@ def predict_tenant(
     horizon: Horizon,
     as_of: datetime | None = None,
     run_id: str | None = None,
+    data_delay: timedelta = NO_DELAY,
 ) -> PredictionOutcome:
     """Predict every machine with the champion and store the result.
 
@@ -56,10 +59,12 @@ def predict_tenant(
         horizon: Which model.
         as_of: Score as known at this instant; at the plant clock, with all that is known, by default.
         run_id: Orchestrator's run, kept with the rows.
+        data_delay: How long before that instant is scored, so that readings which came late are there.
     """
-    instant = as_of or plant_now(database_url, tenant_id)
-    if instant is None:
+    known = as_of or plant_now(database_url, tenant_id)
+    if known is None:
         return PredictionOutcome(tenant_id, horizon.hours, None, "", (), "nothing landed yet")
+    instant = known - data_delay
     try:
         served = registry.load_champion(horizon.model_name, tenant_id)
     except NoChampionError as error:
@@ -79,10 +84,11 @@ def predict_tenants(
     horizons: Sequence[Horizon],
     as_of: datetime | None = None,
     run_id: str | None = None,
+    data_delay: timedelta = NO_DELAY,
 ) -> list[PredictionOutcome]:
     """Predict for every tenant of the warehouse and every horizon."""
     return [
-        predict_tenant(database_url, registry, tenant_id, horizon, as_of, run_id)
+        predict_tenant(database_url, registry, tenant_id, horizon, as_of, run_id, data_delay)
         for tenant_id in tenants(database_url)
         for horizon in horizons
     ]

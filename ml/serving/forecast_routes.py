@@ -10,14 +10,14 @@ import psycopg
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
-from ml.datasets.warehouse import WarehouseNotBuiltError, plant_now, read_machine, tenants_of_machine
+from ml.datasets.warehouse import WarehouseNotBuiltError, plant_now, read_machine
 from ml.features.metrics import contract_metrics
 from ml.forecast.forecast import Forecast, forecast
 from ml.forecast.model_version import MODEL_NAME
 from ml.forecast.plant_series import MEMORY, machine_series
 from ml.forecast.selection import SeriesTooShortError
 from ml.registry.promotions import serving
-from ml.serving.machine_routes import parse_horizon_hours
+from ml.serving.machine_routes import one_tenant, parse_horizon_hours
 
 # Beyond a week the intervals of hourly metrics are as wide as the metric's whole range.
 MOST_HOURS = 168
@@ -76,7 +76,7 @@ def forecast_router(database_url: str) -> APIRouter:
         """Forecast a metric with intervals, limits that it is expected to cross, and what to do."""
         hours, metric = _hours(request.forecast_horizon), _metric(request.metric)
         try:
-            tenant_id = request.tenant_id or _tenant(database_url, request.equipment_id)
+            tenant_id = request.tenant_id or one_tenant(database_url, request.equipment_id)
             version, choice = _served(database_url, tenant_id, request.equipment_id, metric)
             made = _forecast(database_url, tenant_id, request.equipment_id, metric, hours, choice)
         except (WarehouseNotBuiltError, SeriesTooShortError) as error:
@@ -157,12 +157,3 @@ def _hours(text: str) -> int:
             422, f"forecast_horizon {text!r} is not from 1_hours to {most}_days: write 24_hours or 3_days."
         )
     return hours
-
-
-def _tenant(database_url: str, equipment_id: str) -> str:
-    found = tenants_of_machine(database_url, equipment_id)
-    if not found:
-        raise HTTPException(404, f"No machine {equipment_id} is known. GET /v1/models lists the tenants.")
-    if len(found) > 1:
-        raise HTTPException(422, f"{equipment_id} exists in {', '.join(found)}: name tenant_id.")
-    return found[0]

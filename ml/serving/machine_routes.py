@@ -1,7 +1,7 @@
 """`POST /v1/predict`: one machine by its id, with features made from the warehouse on the way."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, HTTPException
@@ -41,8 +41,10 @@ class MachineResponse(BaseModel):
     model_version: str
 
 
-def machine_router(service: Callable[[], InferenceService], database_url: str) -> APIRouter:
-    """The route over the service's champions and the warehouse."""
+def machine_router(
+    service: Callable[[], InferenceService], database_url: str, data_delay: timedelta = timedelta(0)
+) -> APIRouter:
+    """The route over the service's champions and the warehouse, `data_delay` behind the plant clock."""
     router = APIRouter(tags=["inference"])
 
     @router.post("/v1/predict", summary="Failure risk of a machine", operation_id="predict_machine")
@@ -52,10 +54,11 @@ def machine_router(service: Callable[[], InferenceService], database_url: str) -
         """Score a machine at its plant's clock, with reasons and advice."""
         horizon = _horizon(request.time_horizon)
         try:
-            tenant_id = request.tenant_id or _tenant(database_url, request.equipment_id)
+            tenant_id = request.tenant_id or one_tenant(database_url, request.equipment_id)
             loaded = served.models.get(tenant_id, horizon.model_name)
-            as_of = plant_now(database_url, tenant_id)
-            assert as_of is not None  # a champion was trained on readings
+            clock = plant_now(database_url, tenant_id)
+            assert clock is not None  # a champion was trained on readings
+            as_of = clock - data_delay
             found = read_machine(database_url, tenant_id, request.equipment_id, earliest_hour([as_of]))
         except (NotServedError, WarehouseNotBuiltError) as error:
             raise HTTPException(503, str(error)) from error
@@ -105,7 +108,12 @@ def _horizon(text: str) -> Horizon:
     raise HTTPException(422, f"time_horizon {text!r} has no model; there are {shipped} (or 7_days).")
 
 
-def _tenant(database_url: str, equipment_id: str) -> str:
+def one_tenant(database_url: str, equipment_id: str) -> str:
+    """The tenant that has a machine of this id.
+
+    Raises:
+        HTTPException: 404 where nobody has it, 422 where several have.
+    """
     found = tenants_of_machine(database_url, equipment_id)
     if not found:
         raise HTTPException(404, f"No machine {equipment_id} is known. GET /v1/models lists the tenants.")

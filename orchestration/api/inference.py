@@ -23,17 +23,20 @@ class Inference:
         webhook = DriftWebhook.from_settings(settings.drift_webhook, settings.require_webhook)
         self.metrics_registry = CollectorRegistry()
         self._database_url = settings.database_url
+        self._tracking_uri, self._data_delay = settings.mlflow_tracking_uri, settings.data_delay
         self._champions = ChampionModels(settings.database_url, settings.mlflow_tracking_uri, names)
         self._service = InferenceService(self._champions, InferenceMetrics.on(self.metrics_registry), webhook)
 
     def mount(self, app: FastAPI) -> None:
         """Add the routes."""
+        from ml.serving.anomaly_routes import anomaly_router
         from ml.serving.forecast_routes import forecast_router
         from ml.serving.machine_routes import machine_router
         from ml.serving.routes import inference_router
 
         app.include_router(inference_router(lambda: self._service))
-        app.include_router(machine_router(lambda: self._service, self._database_url))
+        app.include_router(machine_router(lambda: self._service, self._database_url, self._data_delay))
+        app.include_router(anomaly_router(self._database_url, self._tracking_uri, self._data_delay))
         app.include_router(forecast_router(self._database_url))
 
     def open(self) -> None:

@@ -160,7 +160,14 @@ def predict(tenant: Tenant = None, as_of: AsOf = None, as_json: AsJson = False) 
     try:
         chosen = [tenant] if tenant else tenants(environment.database_url)
         outcomes = [
-            predict_tenant(environment.database_url, registry, name, horizon, _instant(as_of))
+            predict_tenant(
+                environment.database_url,
+                registry,
+                name,
+                horizon,
+                _instant(as_of),
+                data_delay=environment.data_delay,
+            )
             for name in chosen
             for horizon in HORIZONS
         ]

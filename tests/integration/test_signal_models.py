@@ -2,12 +2,14 @@
 
 import socket
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import psycopg
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from plant_warehouse import TENANT, write_plant
 
 from deployment.embedded import mlflow as mlflow_server
@@ -15,6 +17,7 @@ from deployment.embedded.service import running
 from ml.registry.client import ModelRegistry
 from ml.registry.promotions import serving
 from ml.registry.signal_versions import SIGNAL_MODELS, decide_signals
+from ml.serving.anomaly_routes import anomaly_router
 from orchestration.defs.signals.assets import (
     anomalies,
     anomaly_model,
@@ -110,6 +113,37 @@ def test_scores_and_events_agree(refreshed: dg.ExecuteInProcessResult, plant: st
     # Failures are in it: with 5 % of normal time and two days before each failure, a fifth is the most.
     assert share is not None
     assert share[0] < 0.2
+
+
+def test_an_hour_asked_over_http_has_the_batch_s_score(
+    refreshed: dg.ExecuteInProcessResult, plant: str, mlflow_uri: str
+) -> None:
+    """Forbids a service that scores an hour otherwise than the batch stored it, landed or as it is sent."""
+    assert refreshed.success
+    app = FastAPI()
+    app.include_router(anomaly_router(plant, mlflow_uri))
+    with psycopg.connect(plant) as connection:
+        stored = connection.execute(
+            "select distinct on (equipment_id) equipment_id, hour_at, score, is_anomalous"
+            " from ml.anomaly_scores order by equipment_id, hour_at desc limit 5"
+        ).fetchall()
+    with TestClient(app) as client:
+        for equipment_id, hour_at, score, is_anomalous in stored:
+            said = client.post("/v1/anomaly", json={"equipment_id": equipment_id}).raise_for_status().json()
+            assert datetime.fromisoformat(said["hour_at"]) == hour_at
+            assert said["anomaly_score"] == pytest.approx(score, rel=1e-9)
+            assert said["is_anomalous"] == is_anomalous
+        machine = stored[0][0]
+        usual = dict.fromkeys(said["contributing_sensors"], 0.0)
+        sent = client.post("/v1/anomaly", json={"equipment_id": machine, "readings": {}})
+        assert sent.status_code == 422
+        assert all(name in sent.text for name in ("readings lack",))
+        late = client.post(
+            "/v1/anomaly",
+            json={"equipment_id": machine, "readings": usual, "hour_at": stored[0][1].isoformat()},
+        )
+        assert late.status_code == 422
+        assert client.post("/v1/anomaly", json={"equipment_id": "nobody"}).status_code == 404
 
 
 def test_forecasts_lie_ahead_within_their_intervals(refreshed: dg.ExecuteInProcessResult, plant: str) -> None:

@@ -52,6 +52,10 @@ def failure_predictions(
     Grain: one row per tenant, machine, horizon, instant scored, model and version.
     """
     from ml.predictions.run import predict_tenants
+    from orchestration.environment import Environment
 
-    outcomes = predict_tenants(postgres.url, mlflow.registry(), HORIZONS, run_id=context.run_id)
+    delay = Environment().data_delay
+    outcomes = predict_tenants(
+        postgres.url, mlflow.registry(), HORIZONS, run_id=context.run_id, data_delay=delay
+    )
     return prediction_result(outcomes)

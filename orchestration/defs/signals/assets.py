@@ -173,9 +173,13 @@ def anomalies(
     """Score every machine with its class's detector, fitted on normal hours until two weeks ago."""
     from ml.anomaly.scoring import score_tenant
     from ml.datasets.warehouse import tenants
+    from orchestration.environment import Environment
 
-    registry = mlflow.registry()
-    yield from anomaly_results([score_tenant(postgres.url, registry, name) for name in tenants(postgres.url)])
+    registry, delay = mlflow.registry(), Environment().data_delay
+    names = tenants(postgres.url)
+    yield from anomaly_results(
+        [score_tenant(postgres.url, registry, name, data_delay=delay) for name in names]
+    )
 
 
 @dg.asset(

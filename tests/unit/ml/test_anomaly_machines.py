@@ -11,7 +11,7 @@ from made_up_plant import at, history
 from ml.anomaly.backtest import choose_by_class, judge
 from ml.anomaly.machine_model import METHODS, fit_machine
 from ml.anomaly.machine_rows import MachineRows, machine_rows
-from ml.anomaly.scoring import score_machines
+from ml.anomaly.scoring import fit_until, score_hour, score_machines
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -45,6 +45,22 @@ def test_the_last_hour_alone_scores_as_in_the_batch(method: str) -> None:
         is_normal=rows.is_normal[first:651],
     )
     assert model.raw(window)[-1] == pytest.approx(batch[650], rel=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_hour_by_itself_is_scored_as_the_batch_stores_it(method: str) -> None:
+    """Forbids a service whose score, verdict or sensors differ from the stored ones, fit included."""
+    rows = _rows(1200)
+    clock = rows.hour_at[1199]
+    batch = score_machines([rows], {"model": method}, clock)[0].scores
+    model = fit_until(rows, {"model": method}, clock)
+    assert model is not None
+    for index in (1199, 1100, 900):
+        said = score_hour(rows, model, index)
+        stored = batch.row(by_predicate=pl.col("hour_at") == rows.hour_at[index], named=True)
+        assert said.score == pytest.approx(stored["score"], rel=1e-9)
+        assert said.is_anomalous == stored["is_anomalous"]
+        assert sum(said.shares.values()) == pytest.approx(1.0)
 
 
 def test_failures_and_incidents_are_not_normal_time() -> None:
