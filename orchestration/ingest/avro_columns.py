@@ -9,14 +9,13 @@ Source of the formats: Apache Avro 1.12 specification, "Object Container Files" 
 
 import io
 import json
-from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from orchestration.ingest.avro_layouts import AvroField, AvroLayouts, UnfitError
+from orchestration.ingest.avro_layouts import AvroField, AvroLayouts, Datums, UnfitError
 
 SYNC_MARKER = b"opsgraph-landing"  # 16 bytes; the block is never searched for it
 VARINT_BITS = 7
@@ -72,8 +71,11 @@ class AvroColumns:
         )
         self._instants = {field["name"]: kind for field in fields if (kind := _instant(field["type"]))}
 
-    def read(self, datums: Sequence[bytes]) -> pl.DataFrame:
-        """Decode datums into a frame with a row each, in order.
+    def read(self, datums: Datums) -> tuple[pl.DataFrame, NDArray[np.int64] | None]:
+        """Decode datums into a frame with a row each.
+
+        Returns:
+            The rows, and the position of each one's datum; None where they stand in the datums' order.
 
         Raises:
             ShiftedBoundaryError: At least one datum is longer or shorter than its values need. Without
@@ -82,19 +84,20 @@ class AvroColumns:
             Exception: Whatever polars raises for bytes that are no datum of the schema.
         """
         try:
-            columns = self._layouts.read(datums)
+            found = self._layouts.read(datums)
         except UnfitError:
-            return self._read_any(datums)
+            return self._read_any(datums), None
+        columns = found.columns
         for name, kind in self._instants.items():
             columns[name] = columns[name].cast(kind)
-        return pl.DataFrame(columns)
+        return pl.DataFrame(columns), found.rows
 
-    def _read_any(self, datums: Sequence[bytes]) -> pl.DataFrame:
+    def _read_any(self, datums: Datums) -> pl.DataFrame:
         """Decode datums of many layouts: about a third as fast."""
         # A last datum that was cut reads on into the padding and is then found by its size; without the
         # padding polars panics, which prints a trace. What no datum claims is never looked at. Zeros would
         # not do: a number that was cut needs no more bytes for zeros than it has.
-        body = b"".join([*datums, PADDING])
+        body = b"".join([*datums.items, PADDING])
         container = b"".join([self._header, _long(len(datums)), _long(len(body)), body, SYNC_MARKER])
         try:
             frame = pl.read_avro(io.BytesIO(container))
@@ -102,7 +105,7 @@ class AvroColumns:
             raise ShiftedBoundaryError(str(panic)) from None
         if frame.height != len(datums):
             raise ShiftedBoundaryError(f"{len(datums)} datums gave {frame.height} rows")
-        sizes = np.fromiter(map(len, datums), np.int64, len(datums))
+        sizes = datums.sizes
         needed = frame.select(self._sizes)
         total = needed.sum_horizontal().to_numpy()
         if not np.array_equal(sizes, total):
@@ -110,7 +113,7 @@ class AvroColumns:
             raise ShiftedBoundaryError(
                 f"datum {first} has {sizes[first]} bytes, its values need {total[first]}"
             )
-        self._check_bytes(np.frombuffer(body, np.uint8), np.cumsum(sizes) - sizes, needed)
+        self._check_bytes(np.frombuffer(body, np.uint8), datums.starts, needed)
         return frame
 
     def _check_bytes(self, body: NDArray[np.uint8], place: NDArray[np.int64], sizes: pl.DataFrame) -> None:

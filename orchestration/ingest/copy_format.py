@@ -13,6 +13,7 @@ Source of the format: PostgreSQL documentation, COPY, "Binary Format".
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, where Postgres counts fro
 ROWS_PER_LAYOUT, MOST_LAYOUTS = 500, 64
 """A layout costs some 100 µs, as much as the general encoder takes for 300 rows."""
 ROWS_AT_ONCE = 1_000
+WORD = 8
+Members = slice | NDArray[np.int64]
+"""Rows of one layout: neighbors, or some here and there."""
 BIG_ENDIAN = {"int32": ">i4", "int64": ">i8", "double": ">f8", "bool": "u1"}
 
 
@@ -78,7 +82,7 @@ def copy_stream(rows: pa.RecordBatch) -> CopyStream:
         encoder = ArrowToPostgresBinaryEncoder(rows.schema)
         data = b"".join([encoder.write_header(), encoder.write_batch(rows), encoder.finish()])
         return CopyStream(tuple(names), memoryview(data))
-    tables = [_Table(columns, members, rows.num_rows) for members in layouts]
+    tables = [_Table(columns, members) for members in layouts]
     stream = np.empty(len(HEADER) + sum(table.bytes for table in tables) + len(TRAILER), np.uint8)
     place = len(HEADER)
     stream[:place] = np.frombuffer(HEADER, np.uint8)
@@ -123,16 +127,21 @@ def _sizes(size: int, validity: NDArray[np.bool_] | None) -> NDArray[np.int32] |
     return size if validity is None else np.where(validity, size, -1).astype(np.int32)
 
 
-def _layouts(columns: Sequence[_Column], count: int) -> list[NDArray[np.int64] | None] | None:
-    """Rows by layout, [None] where all share one; None where there are too many layouts."""
+def _layouts(columns: Sequence[_Column], count: int) -> list[Members] | None:
+    """Rows by layout; None where there are too many layouts."""
     varying = [
         column.sizes
         for column in columns
         if not isinstance(column.sizes, int) and (column.sizes != column.sizes[0]).any()
     ]
-    if not varying:
-        return [None]
     most = min(MOST_LAYOUTS, 1 + count // ROWS_PER_LAYOUT)
+    # Decoded rows mostly come layout by layout: then a layout is a slice, and nothing need be picked out.
+    is_border = np.zeros(count, np.bool_)
+    for sizes in varying:
+        is_border[1:] |= sizes[1:] != sizes[:-1]
+    borders = np.flatnonzero(is_border).tolist()
+    if len(borders) < most:
+        return [slice(start, stop) for start, stop in pairwise([0, *borders, count])]
     layout = np.zeros(count, np.int64)
     for sizes in varying:
         # Numbered anew after each column, so that the number stays small whatever the sizes.
@@ -146,17 +155,21 @@ def _layouts(columns: Sequence[_Column], count: int) -> list[NDArray[np.int64] |
 class _Table:
     """The rows of one layout."""
 
-    def __init__(self, columns: Sequence[_Column], members: NDArray[np.int64] | None, count: int) -> None:
-        self._rows = count if members is None else len(members)
-        first = 0 if members is None else int(members[0])
+    def __init__(self, columns: Sequence[_Column], members: Members) -> None:
+        first = members.start if isinstance(members, slice) else int(members[0])
+        self._rows = members.stop - members.start if isinstance(members, slice) else len(members)
         template = bytearray(struct.pack(">h", len(columns)))
         self._filled: list[tuple[str, int, NDArray[Any]]] = []
         for column in columns:
             size = column.sizes if isinstance(column.sizes, int) else int(column.sizes[first])
             template += struct.pack(">i", size)
-            if size > 0:
-                values = _values(column, size, members)
-                self._filled.append((column.kind or f"V{size}", len(template), values))
+            if size <= 0:
+                continue
+            values, kind = _values(column, size, members), column.kind or f"V{size}"
+            if _is_constant(values):
+                template += values[:1].astype(kind).tobytes()
+            else:
+                self._filled.append((kind, len(template), values))
                 template += bytes(size)
         self._template = np.frombuffer(bytes(template), np.uint8)
 
@@ -176,13 +189,23 @@ class _Table:
                 np.ndarray((count,), kind, block.data, place, (width,))[:] = values[start : start + count]
 
 
-def _values(column: _Column, size: int, members: NDArray[np.int64] | None) -> NDArray[Any]:
-    """Values of one size, of all rows or of some."""
+def _values(column: _Column, size: int, members: Members) -> NDArray[Any]:
+    """Values of one size, of the rows of one layout."""
     if column.begins is None:
-        return column.values if members is None else column.values[members]
-    if members is None:  # texts of one length without null lie side by side
-        begin = int(column.begins[0])
-        data = column.values[begin : begin + size * len(column.begins)]
-    else:
-        data = column.values[column.begins[members][:, None] + np.arange(size)]
-    return np.frombuffer(data.tobytes(), f"V{size}")
+        return column.values[members]
+    begins = column.begins[members]
+    if isinstance(members, slice):  # texts of one length without null lie side by side
+        return np.ndarray((len(begins),), f"V{size}", column.values.data, int(begins[0]))
+    # Every place of the text as the begin of a value: picking from it copies each value whole.
+    return np.ndarray((len(column.values) - size + 1,), f"V{size}", column.values.data, 0, (1,))[begins]
+
+
+def _is_constant(values: NDArray[Any]) -> bool:
+    """Whether all values are the same bytes: such a column is written once, with the template."""
+    table = values.view(np.uint8).reshape(len(values), -1)
+    if not np.array_equal(table[-1], table[0]):
+        return False
+    if table.shape[1] == WORD:  # as words, not as numbers: -0.0 equals 0.0
+        words = values.view(np.uint64)
+        return bool((words == words[0]).all())
+    return bool((table == table[0]).all())

@@ -9,7 +9,6 @@ read message by message, so that one bad message does not cost the batch its spe
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import repeat
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -17,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from orchestration.ingest.avro_columns import AvroColumns, is_supported
+from orchestration.ingest.avro_layouts import Datums
 from orchestration.ingest.contracts import MessageFormat, TopicContract, ViolationMode
 from orchestration.ingest.contracts.avro import AvroSchema, decode_datum
 from orchestration.ingest.contracts.model import ContractError
@@ -27,6 +27,7 @@ Positions = NDArray[np.uint32]
 """Positions of messages in their batch, ascending."""
 INDEX = "__index"  # no contract field can have this name: fields begin with a letter
 FEW_MESSAGES = 32  # reading so few as columns takes longer than one by one
+WIRE_FORMAT = np.dtype([("magic", "u1"), ("id", ">u4")])
 SLICE_MESSAGES = 1_000  # a bad message sends so many to the slow path: 1,000 take about 15 ms there
 POLARS_TYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
@@ -62,7 +63,7 @@ class Decoded:
     """Rows and refusals of one batch.
 
     Attributes:
-        frame: The contract's fields in its order and types, and `INDEX`, ascending.
+        frame: The contract's fields in its order and types, and `INDEX`: each position once, in any order.
         refusals: Messages that gave no row.
         discarded_values: Values of the wrong type that their contract replaces by null.
     """
@@ -168,20 +169,16 @@ class AvroDecoder:
             SchemaRegistryUnavailableError: An id is unknown and the registry does not answer: no
                 message is given up for that.
         """
-        prefix = payloads[0][: PREFIX.size]
-        if len(prefix) == PREFIX.size and all(map(bytes.startswith, payloads, repeat(prefix))):
-            magic, schema_id = PREFIX.unpack(prefix)
-            indices = np.arange(len(payloads), dtype=np.uint32)
-            group = self._group(-1 if magic else schema_id, payloads, indices)
-            return collect(self._contract, group)
-        schema_ids = _schema_ids(payloads)
+        datums = Datums(payloads)
+        schema_ids = _schema_ids(datums)
         parts: list[Decoded] = []
-        for schema_id in np.unique(schema_ids):
+        for schema_id in _distinct(schema_ids):
             indices = np.flatnonzero(schema_ids == schema_id).astype(np.uint32)
-            parts += self._group(int(schema_id), payloads, indices)
+            parts += self._group(schema_id, datums, indices)
         return collect(self._contract, parts)
 
-    def _group(self, schema_id: int, payloads: Sequence[bytes], indices: Positions) -> list[Decoded]:
+    def _group(self, schema_id: int, datums: Datums, indices: Positions) -> list[Decoded]:
+        payloads = datums.items
         if schema_id < 0:
             return [
                 Decoded(empty_frame(self._contract), [_unframed(payloads[i], i) for i in places_of(indices)])
@@ -198,8 +195,9 @@ class AvroDecoder:
 
         def columnar(items: Sequence[bytes], places: Positions) -> Decoded:
             assert writer.columns is not None
-            index = pl.Series(INDEX, places, pl.UInt32)
-            return Decoded(writer.columns.read(items).select(*writer.select, index))
+            frame, rows = writer.columns.read(datums if items is payloads else Datums(items))
+            index = pl.Series(INDEX, places if rows is None else places[rows], pl.UInt32)
+            return Decoded(frame.select(*writer.select, index))
 
         def one_by_one(items: Sequence[bytes], places: Positions) -> Decoded:
             return self._one_by_one(writer, schema_id, items, places)
@@ -263,16 +261,23 @@ def places_of(indices: Positions) -> list[int]:
     return cast("list[int]", indices.tolist())
 
 
-def _schema_ids(payloads: Sequence[bytes]) -> NDArray[np.int64]:
+def _schema_ids(datums: Datums) -> NDArray[np.int64]:
     """Schema id of each payload; -1 where it is not in the wire format."""
-    sizes = np.fromiter(map(len, payloads), np.int64, len(payloads))
-    body = np.frombuffer(b"".join(payloads) + bytes(PREFIX.size), np.uint8)
-    starts = np.cumsum(sizes) - sizes
-    ids = np.zeros(len(payloads), np.int64)
-    for place in range(1, PREFIX.size):  # big-endian, after the magic byte
-        ids = ids << 8 | body[starts + place]
-    ids[(sizes < PREFIX.size) | (body[starts] != 0)] = -1
+    body, starts = datums.body, datums.starts
+    if len(body) < PREFIX.size:
+        return np.full(len(datums), -1)
+    starts = np.minimum(starts, len(body) - PREFIX.size)  # a short payload at the end is marked below
+    prefixes = np.ndarray((len(body) - PREFIX.size + 1,), WIRE_FORMAT, body.data, 0, (1,))[starts]
+    ids = prefixes["id"].astype(np.int64)
+    ids[(datums.sizes < PREFIX.size) | (prefixes["magic"] != 0)] = -1
     return ids
+
+
+def _distinct(numbers: NDArray[np.int64]) -> list[int]:
+    """Different numbers, ascending; nearly always one."""
+    if (numbers == numbers[0]).all():
+        return [int(numbers[0])]
+    return [int(number) for number in np.unique(numbers)]
 
 
 def _unframed(payload: bytes, index: int) -> Refusal:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestration.ingest.avro_columns import AvroColumns
-from orchestration.ingest.avro_layouts import AvroField, AvroLayouts, UnfitError
+from orchestration.ingest.avro_layouts import AvroField, AvroLayouts, Datums, UnfitError
 from orchestration.ingest.contracts import (
     ContractField,
     Direction,
@@ -182,15 +182,17 @@ def test_layouts_read_what_fastavro_reads_or_nothing(data: st.DataObject) -> Non
         ]
     )  # fmt: skip
     try:
-        found = layouts.read(datums)
+        found = layouts.read(Datums(datums))
     except UnfitError:
         return
-    for number, datum in enumerate(datums):
-        buffer = io.BytesIO(datum)
+    places = range(len(datums)) if found.rows is None else found.rows.tolist()
+    assert sorted(places) == list(range(len(datums)))
+    for row, place in enumerate(places):
+        buffer = io.BytesIO(datums[place])
         read: Any = fastavro.schemaless_reader(buffer, parsed, None)
         assert buffer.read() == b"", "a datum was taken that is longer than its values"
         # As text: a changed byte can make a number NaN, which equals nothing.
-        assert {name: str(series[number]) for name, series in found.items()} == {
+        assert {name: str(series[row]) for name, series in found.columns.items()} == {
             name: str(value) for name, value in read.items()
         }
 
@@ -211,4 +213,4 @@ def test_an_instant_is_kept_to_the_microsecond() -> None:
     for number in numbers:
         buffer = io.BytesIO()
         fastavro.schemaless_writer(buffer, parsed, {"n": number})
-        assert AvroColumns(schema).read([buffer.getvalue()])["n"].to_list() == [number]
+        assert AvroColumns(schema).read(Datums([buffer.getvalue()]))[0]["n"].to_list() == [number]

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration.ingest.avro_columns import AvroColumns, BadBytesError, ShiftedBoundaryError, is_supported
+from orchestration.ingest.avro_layouts import Datums
 from orchestration.ingest.contracts import (
     ContractField,
     Direction,
@@ -171,9 +172,9 @@ def test_bytes_that_move_between_neighbors_are_found() -> None:
     """Forbids accepting two messages whose boundary is shifted: together they decode without error."""
     schema = {"type": "record", "name": "r", "fields": [{"name": "a", "type": "string"}]}
     whole = datum(schema, {"a": "left"}) + datum(schema, {"a": "right"})
-    assert AvroColumns(schema).read([whole[:5], whole[5:]])["a"].to_list() == ["left", "right"]
+    assert AvroColumns(schema).read(Datums([whole[:5], whole[5:]]))[0]["a"].to_list() == ["left", "right"]
     with pytest.raises(ShiftedBoundaryError, match="datum 0 has 4 bytes, its values need 5"):
-        AvroColumns(schema).read([whole[:4], whole[4:]])
+        AvroColumns(schema).read(Datums([whole[:4], whole[4:]]))
 
 
 @pytest.mark.parametrize("byte", [0x01, 0x04, 0x08, 0x7F])
@@ -182,9 +183,9 @@ def test_a_byte_that_names_no_branch_is_refused(byte: int) -> None:
     schema = {"type": "record", "name": "r", "fields": [{"name": "a", "type": ["null", "double"]}]}
     good = datum(schema, {"a": 1.5})
     null = datum(schema, {"a": None})
-    assert AvroColumns(schema).read([null, good])["a"].to_list() == [None, 1.5]
+    assert AvroColumns(schema).read(Datums([null, good]))[0]["a"].to_list() == [None, 1.5]
     with pytest.raises(BadBytesError, match="field a"):
-        AvroColumns(schema).read([null, bytes([byte]) + good[1:], null])
+        AvroColumns(schema).read(Datums([null, bytes([byte]) + good[1:], null]))
 
 
 @pytest.mark.parametrize(
@@ -205,9 +206,9 @@ def test_numbers_with_more_bits_than_their_type_are_refused(
     encoded.append(rest)
     highest, lowest = 2 ** (31 if kind == "int" else 63) - 1, -(2 ** (31 if kind == "int" else 63))
     good = [datum(schema, {"a": highest}), datum(schema, {"a": lowest})]
-    assert AvroColumns(schema).read(good)["a"].to_list() == [highest, lowest]
+    assert AvroColumns(schema).read(Datums(good))[0]["a"].to_list() == [highest, lowest]
     with pytest.raises((BadBytesError, ShiftedBoundaryError)):
-        AvroColumns(schema).read([good[0], b"\x02" * is_optional + bytes(encoded)])
+        AvroColumns(schema).read(Datums([good[0], b"\x02" * is_optional + bytes(encoded)]))
 
 
 @pytest.mark.parametrize("value", [946_684_800_000_000, 70_000, 2**62])
@@ -217,7 +218,7 @@ def test_a_last_number_that_was_cut_is_found(value: int) -> None:
     whole = datum(schema, {"a": value})
     for cut in range(1, len(whole)):
         with pytest.raises(ShiftedBoundaryError):
-            AvroColumns(schema).read([whole, whole[:cut]])
+            AvroColumns(schema).read(Datums([whole, whole[:cut]]))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ def test_size_of_a_long(number: int, size: int) -> None:
     schema = {"type": "record", "name": "r", "fields": [{"name": "a", "type": "long"}]}
     written = datum(schema, {"a": number})
     assert len(written) == size
-    assert AvroColumns(schema).read([written])["a"].to_list() == [number]
+    assert AvroColumns(schema).read(Datums([written]))[0]["a"].to_list() == [number]
 
 
 def test_schemas_beyond_the_columnar_path_are_read_one_by_one() -> None:
