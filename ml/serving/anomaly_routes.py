@@ -43,7 +43,7 @@ class AnomalyRequest(BaseModel):
     )
     readings: dict[str, float] | None = Field(
         default=None,
-        description="Hourly means by metric of an hour that has not landed; without them, a landed one is scored.",
+        description="Hourly means by metric of an hour that has not landed; else a landed one is scored.",
         examples=[{"temperature_c": 71.5, "vibration_mm_s": 2.1}],
     )
 

@@ -107,12 +107,22 @@ def judge_azure_pdm(
             for data, has_errors in ((found, True), (withheld, False)):
                 report = _transfer(data, found.replay, horizon, settings)
                 judged.append(Judgement("transfer", target, has_errors, report))
-        forward = train_failure_model(_rows(found.replay, horizon), settings)
-        judged.append(Judgement("forward", target, True, forward.report))
+        judged.append(Judgement("forward", target, True, _forward(found, horizon, settings)))
+        if found.elsewhere is None:
+            judged.append(Judgement("forward", target, False, _forward(withheld, horizon, settings)))
     if found.elsewhere is not None:
         report = _transfer(found, found.replay, 2 * LAST_DAY, settings, drop=LAST_DAY)
         judged.append(Judgement("transfer", "24-48h", True, report))
+    else:
+        report = _forward(found, 2 * LAST_DAY, settings, drop=LAST_DAY)
+        judged.append(Judgement("forward", "24-48h", True, report))
     return judged
+
+
+def _forward(
+    data: AzurePdm, horizon: timedelta, settings: FailureParameters, drop: timedelta = timedelta(0)
+) -> EvaluationReport:
+    return train_failure_model(_rows(data.replay, horizon, drop=drop), settings).report
 
 
 def _transfer(
