@@ -131,12 +131,12 @@ def expire(
 
     Example: `opsgraph dead-letters expire --older-than-days 90 --dry-run`
     """
-    import psycopg
+    from orchestration.ingest.contracts import Direction, load_contracts
+    from orchestration.ingest.retention import expire_everywhere
 
-    from orchestration.ingest.retention import expire_dead_letters
-
-    with psycopg.connect(Environment().database_url) as connection:
-        expiry = expire_dead_letters(connection, timedelta(days=older_than_days), dry_run)
+    landed = [item for item in load_contracts().values() if item.direction is Direction.IN]
+    services, age = landing_services(Environment()), timedelta(days=older_than_days)
+    expiry = expire_everywhere(services, landed, age, dry_run)
     for topic, count in expiry.by_topic.items():
         console.print(f"{topic}: {count:,}")
     if expiry.held and expiry.count:

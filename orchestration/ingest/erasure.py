@@ -20,6 +20,7 @@ from psycopg.types.json import Jsonb
 from orchestration.ingest.contracts import Direction, TopicContract
 from orchestration.ingest.dead_letters import Selection, find
 from orchestration.ingest.lake import Lake
+from orchestration.ingest.lake_journal import LakeJournal, renew_letters
 from orchestration.ingest.pii import TENANT_KEY, token_of
 from orchestration.ingest.services import LandingServices
 
@@ -97,6 +98,8 @@ def erase(
     with psycopg.connect(services.database_url) as connection:
         token = _token(connection, tenant_id, value)
         letters = _erase_dead_letters(connection, value)
+        lake = Lake(services.lake_url, services.catalog_uri)
+        renew_letters(connection, lake, _landed(contracts), letters)
         deleted = connection.execute(
             "delete from ops.pii_keys where tenant_id = %s and subject_token = %s", (tenant_id, token)
         ).rowcount
@@ -105,7 +108,7 @@ def erase(
         )
         connection.commit()
         findings, searched = _search(connection, services, contracts, value)
-        erasure = Erasure(tenant_id, token, deleted > 0, letters, searched, tuple(findings))
+        erasure = Erasure(tenant_id, token, deleted > 0, len(letters), searched, tuple(findings))
         connection.execute(
             """
             insert into ops.erasures (tenant_id, subject_token, requested_by, reason, proof)
@@ -126,7 +129,11 @@ def _token(connection: psycopg.Connection[Any], tenant_id: str, value: str) -> s
     return token_of(bytes(row[0]), value)
 
 
-def _erase_dead_letters(connection: psycopg.Connection[Any], value: str) -> int:
+def _landed(contracts: Mapping[str, TopicContract]) -> list[TopicContract]:
+    return [contract for contract in contracts.values() if contract.direction is Direction.IN]
+
+
+def _erase_dead_letters(connection: psycopg.Connection[Any], value: str) -> list[int]:
     """Take the bytes out of dead letters that name the person; the rows and their counts stay."""
     word = _word(value)
     named = [
@@ -154,7 +161,7 @@ def _erase_dead_letters(connection: psycopg.Connection[Any], value: str) -> int:
         """,
         (ERASED, named),
     )
-    return len(named)
+    return named
 
 
 def _word(value: str) -> "re.Pattern[bytes]":
@@ -187,11 +194,10 @@ def _search(
         if row and row[0]:
             found.append(Finding(f"{schema}.{table}.{column}", int(row[0])))
     lake = Lake(services.lake_url, services.catalog_uri)
-    for contract in contracts.values():
-        if contract.direction is Direction.IN:
-            searched += 1
-            if rows := _in_lake(lake, contract, value):
-                found.append(Finding(f"lake {contract.table}", rows))
+    for contract in _landed(contracts):
+        searched += 1
+        if rows := _in_lake(lake, contract, value):
+            found.append(Finding(f"lake {contract.table}", rows))
     return found, searched
 
 
@@ -214,7 +220,7 @@ def _text_columns(connection: psycopg.Connection[Any]) -> Iterator[tuple[str, st
 
 
 def _in_lake(lake: Lake, contract: TopicContract, value: str) -> int:
-    """Rows of a lake table that hold the value in any text column."""
+    """Rows of a lake table that hold the value in any text column, and refused messages beside them."""
     import polars as pl
 
     table = lake.existing_table(contract)
@@ -226,4 +232,5 @@ def _in_lake(lake: Lake, contract: TopicContract, value: str) -> int:
     for batch in table.scan(selected_fields=tuple(texts)).to_arrow_batch_reader():
         frame = pl.DataFrame(batch)
         rows += frame.filter(pl.any_horizontal(pl.col(texts).str.contains(pattern))).height
-    return rows
+    word = _word(value)
+    return rows + sum(bool(word.search(part)) for part in LakeJournal(table).refused_bytes())

@@ -122,6 +122,38 @@ class Lake:
         except NoSuchTableError:
             return None
 
+    def named(self, namespace: str, name: str) -> "Table":
+        """A table by its name.
+
+        Raises:
+            NoSuchTableError: The catalog has none of this name.
+        """
+        return self._catalog.load_table((namespace, name))
+
+    def replace(self, namespace: str, name: str, rows: pa.Table) -> None:
+        """Make a table hold exactly these rows, in one snapshot; its columns become theirs."""
+        from pyiceberg.exceptions import NoSuchTableError
+
+        self._catalog.create_namespace_if_not_exists(namespace)
+        try:
+            table = self._catalog.load_table((namespace, name))
+        except NoSuchTableError:
+            table = self._catalog.create_table((namespace, name), schema=rows.schema)
+        with table.transaction() as transaction:
+            with transaction.update_schema() as update:
+                update.union_by_name(rows.schema)
+            transaction.overwrite(rows)
+
+    def register(self, contract: TopicContract, metadata_location: str) -> None:
+        """Enter a table whose files are there and whose row in the catalog is not.
+
+        Args:
+            contract: Contract of the topic.
+            metadata_location: Address of the metadata file that is the table's present state.
+        """
+        self._catalog.create_namespace_if_not_exists(NAMESPACE)
+        self._catalog.register_table((NAMESPACE, contract.table), metadata_location)
+
     def _create(self, name: tuple[str, str], contract: TopicContract) -> "Table":
         from pyiceberg.partitioning import PartitionField, PartitionSpec
         from pyiceberg.transforms import DayTransform

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,6 +22,7 @@ from orchestration.ingest.contracts import Direction, TopicContract
 from orchestration.ingest.lake import OFFSETS, Lake, position_of
 from orchestration.ingest.lake_files import PREFIX as LANDED
 from orchestration.ingest.lake_files import LakeFiles
+from orchestration.ingest.lake_journal import LakeJournal, lock_table
 from orchestration.ingest.leases import acquire
 from orchestration.ingest.services import LandingServices
 
@@ -81,6 +83,9 @@ def keep_up(
         for topic in topics or [c.topic for c in contracts.values() if c.direction is Direction.IN]:
             table = lake.existing_table(contracts[topic])
             if table is not None:
+                with psycopg.connect(services.database_url) as connection:
+                    lock_table(connection, contracts[topic].table)
+                    LakeJournal(table).merge()
                 done.append(_keep_up_table(table, contracts[topic], kept, now or datetime.now(UTC)))
     return done
 

@@ -23,6 +23,7 @@ from orchestration.ingest.batch import Batch
 from orchestration.ingest.contracts import TopicContract, arrow_schema
 from orchestration.ingest.lake import Lake, LakePosition, PartitionKey, position_of
 from orchestration.ingest.lake_files import LakeFiles
+from orchestration.ingest.lake_journal import LakeJournal, lock_table
 from orchestration.ingest.offsets import LandingError, Range
 
 if TYPE_CHECKING:
@@ -96,11 +97,13 @@ class LakeWriter:
         ]
         self._table: Table = lake.table(contract)
         self._files = LakeFiles(self._table)
+        self._journal = LakeJournal(self._table)
         if partitions is None:
             self._files.remove_orphans()
         self._position = position_of(self._table)
         self._reached: dict[PartitionKey, int] = dict(self._position.offsets)
         self._replays = self._position.replays
+        self._recorded = self._position  # how far the journal has come: never behind the rows
         self._open: pq.ParquetWriter | None = None
         self._sink: Any = None
         self._open_path = ""
@@ -130,6 +133,8 @@ class LakeWriter:
             )
         if batch.rows.num_rows:
             self._write(batch.rows, batch.landed_at.astimezone(UTC).date())
+        elif batch.dead_letters and self._since is None:
+            self._since = time.monotonic()
         self._reached[key] = batch.offsets.hi
 
     def is_due(self) -> bool:
@@ -152,9 +157,7 @@ class LakeWriter:
         """
         with psycopg.connect(self._database_url) as connection:
             # Landers that share the topic commit one after the other: a snapshot carries the offsets of all.
-            connection.execute(
-                "select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"lake/{self._contract.table}",)
-            )
+            lock_table(connection, self._contract.table)
             return self._flush(connection)
 
     def _flush(self, connection: psycopg.Connection[Any]) -> int:
@@ -162,7 +165,9 @@ class LakeWriter:
             self._table.refresh()
             self._replays = position_of(self._table).replays
         self._take_replays(connection)
-        if not self._rows:
+        if not self._rows:  # no snapshot, but refused messages are kept all the same
+            self._since = None
+            self._record(connection, self._reaching(self._position))
             return 0
         self._close_file()
         self._table.refresh()
@@ -173,8 +178,8 @@ class LakeWriter:
                 f"lake table {self._contract.table}: another lander has moved its offsets. The rows are safe "
                 "in Postgres; the next landing compares both and catches up."
             )
-        own = {key: offset for key, offset in self._reached.items() if self._owns(key)}
-        position = LakePosition({**current.offsets, **own}, self._replays)
+        position = self._reaching(current)
+        self._record(connection, position)
         # If the catalog's answer is lost, its snapshot may name these files: `abandon` must not touch them.
         # Those that no snapshot names are removed when the table is opened again.
         files, self._finished = self._finished, []
@@ -187,6 +192,15 @@ class LakeWriter:
         self._rows, self._bytes, self._since = 0, 0, None
         return rows
 
+    def _reaching(self, current: LakePosition) -> LakePosition:
+        own = {key: offset for key, offset in self._reached.items() if self._owns(key)}
+        return LakePosition({**current.offsets, **own}, self._replays)
+
+    def _record(self, connection: psycopg.Connection[Any], position: LakePosition) -> None:
+        if position != self._recorded:
+            self._journal.record(connection, self._contract.topic, self._recorded, position)
+            self._recorded = position
+
     def abandon(self) -> None:
         """Let go of everything that no snapshot holds; the table is as before."""
         with suppress(OSError):
@@ -196,6 +210,7 @@ class LakeWriter:
                 self._files.remove(path)
         self._finished, self._rows, self._bytes, self._since = [], 0, 0, None
         self._reached, self._replays = dict(self._position.offsets), self._position.replays
+        self._recorded = self._position
 
     def catch_up(self) -> int:
         """Read back from Postgres what the ledger has beyond the lake's offsets, and flush it.

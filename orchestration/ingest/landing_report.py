@@ -100,7 +100,7 @@ def landed_since(
         rows = connection.execute(
             """
             select batch_id, offset_lo, offset_hi, landed, dead_lettered, discarded, tombstones, absent,
-                   discarded_values
+                   discarded_values, superseded
             from ops.landing_ledger
             where topic_id = %s and kafka_partition = %s and offset_lo >= %s and offset_hi > offset_lo
             order by offset_lo

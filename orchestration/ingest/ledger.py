@@ -28,6 +28,8 @@ class Counts:
         tombstones: Messages without payload.
         absent: Offsets without a message (compaction, transaction markers, retention).
         discarded_values: Values of landed rows replaced by null; not a term of the sum.
+        superseded: Minus the rows that were landed again with other values: their older versions stay in the
+            raw table, so `landed` counts both and this takes one off.
     """
 
     landed: int = 0
@@ -36,6 +38,7 @@ class Counts:
     tombstones: int = 0
     absent: int = 0
     discarded_values: int = 0
+    superseded: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -45,12 +48,14 @@ class Counts:
             self.tombstones + other.tombstones,
             self.absent + other.absent,
             self.discarded_values + other.discarded_values,
+            self.superseded + other.superseded,
         )
 
     @property
     def span(self) -> int:
         """Offsets that the terms stand for."""
-        return self.landed + self.dead_lettered + self.discarded + self.tombstones + self.absent
+        terms = self.landed + self.dead_lettered + self.discarded + self.tombstones + self.absent
+        return terms + self.superseded
 
 
 @dataclass(frozen=True)
@@ -93,15 +98,15 @@ def write_rows(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -
             """
             insert into ops.landing_ledger (
                 batch_id, topic, topic_id, kafka_partition, offset_lo, offset_hi, landed, dead_lettered,
-                discarded, tombstones, absent, discarded_values, landed_at, run_id
-            ) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                discarded, tombstones, absent, discarded_values, superseded, landed_at, run_id
+            ) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             """,
             [
                 (
                     row.batch_id, row.partition.topic, row.partition.topic_id, row.partition.partition,
                     row.offsets.lo, row.offsets.hi, row.counts.landed, row.counts.dead_lettered,
                     row.counts.discarded, row.counts.tombstones, row.counts.absent,
-                    row.counts.discarded_values, row.landed_at, row.run_id,
+                    row.counts.discarded_values, row.counts.superseded, row.landed_at, row.run_id,
                 )
                 for row in rows
             ],

@@ -106,6 +106,7 @@ class _Row:
     counts: Counts
     age: timedelta
     is_verified: bool = False
+    is_retired: bool = False
 
     @property
     def is_transfer(self) -> bool:
@@ -167,13 +168,14 @@ def _gather(services: LandingServices, contract: TopicContract, is_full: bool) -
         raw = raw_rows(connection, contract.table, first)
         dead, lost = open_dead_letters(connection, contract.topic), findings(connection, contract.topic)
     known = {  # what an earlier check has counted, as it counted it
-        (topic_id, number, row.batch_id): row.counts.landed
+        (topic_id, number, row.batch_id): row
         for (topic_id, number), rows in ledger.items()
         for row in rows
         if row.is_verified and row.batch_id < first and row.counts.landed
     }
-    raw = {**known, **raw}
-    in_lake = None if in_lake is None else {**known, **in_lake}
+    raw = {**{key: row.counts.landed for key, row in known.items() if not row.is_retired}, **raw}
+    if in_lake is not None:
+        in_lake = {**{key: row.counts.landed for key, row in known.items()}, **in_lake}
     admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
     bounds = broker_bounds(admin, [contract.topic])
     keys: set[PartitionKey] = {(item.topic_id, item.partition) for item in bounds}
@@ -213,7 +215,8 @@ def _balance(evidence: _Evidence) -> PartitionBalance:
 def _faults(evidence: _Evidence) -> Iterator[Fault]:
     yield from _ranges(evidence)
     yield from _against_broker(evidence)
-    yield from _against_rows(evidence, "raw table", evidence.raw, evidence.rows)
+    hot = [row for row in evidence.rows if not row.is_retired]
+    yield from _against_rows(evidence, "raw table", evidence.raw, hot)
     if evidence.lake is not None:
         yield from _against_rows(evidence, "lake table", evidence.lake, _in_lake(evidence))
     yield from _lake_lag(evidence)
@@ -317,16 +320,16 @@ def _ledger_rows(connection: psycopg.Connection[Any], topic: str) -> dict[Partit
     rows = connection.execute(
         """
         select topic_id, kafka_partition, batch_id, offset_lo, offset_hi, landed, dead_lettered, discarded,
-               tombstones, absent, discarded_values, date_trunc('second', now() - landed_at),
-               verified_at is not null
+               tombstones, absent, discarded_values, superseded, date_trunc('second', now() - landed_at),
+               verified_at is not null, retired_at is not null
         from ops.landing_ledger where topic = %s
         order by topic_id, kafka_partition, offset_lo, offset_hi
         """,
         (topic,),
     )
     found: dict[PartitionKey, list[_Row]] = {}
-    for topic_id, partition, batch_id, lo, hi, *terms, age, is_verified in rows:
-        row = _Row(batch_id, Range(lo, hi), Counts(*terms), age, is_verified)
+    for topic_id, partition, batch_id, lo, hi, *terms, age, is_verified, is_retired in rows:
+        row = _Row(batch_id, Range(lo, hi), Counts(*terms), age, is_verified, is_retired)
         found.setdefault((topic_id, partition), []).append(row)
     return found
 

@@ -3,12 +3,17 @@
 Add a kind of data here when it may be deleted by age. Avoid erasing one person: `erasure` does that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
+
+from orchestration.ingest.contracts import TopicContract
+from orchestration.ingest.lake import Lake
+from orchestration.ingest.lake_journal import renew_letters
+from orchestration.ingest.services import LandingServices
 
 EXPIRED = b"opsgraph expired: the time for which refused messages are kept has passed\n"
 
@@ -26,10 +31,11 @@ class Hold:
 
 @dataclass(frozen=True)
 class Expiry:
-    """What would go or has gone, by topic; and what a hold keeps."""
+    """What would go or has gone, by topic; what a hold keeps; and the letters whose bytes have gone."""
 
     by_topic: dict[str, int]
     held: Sequence[Hold]
+    ids: Sequence[int] = ()
 
     @property
     def count(self) -> int:
@@ -85,9 +91,30 @@ def expire_dead_letters(connection: psycopg.Connection[Any], age: timedelta, is_
         f"select topic, count(*) from ops.dead_letters where {due} group by topic order by topic",  # noqa: S608
         (age,),
     ).fetchall()
+    gone: list[int] = []
     if not is_dry_run and not held:
-        connection.execute(
-            f"update ops.dead_letters set payload = %s, headers = '[]', expired_at = now() where {due}",  # noqa: S608
+        changed = connection.execute(
+            f"update ops.dead_letters set payload = %s, headers = '[]', expired_at = now() where {due} "  # noqa: S608
+            "returning dead_letter_id",
             (EXPIRED, age),
         )
-    return Expiry({str(topic): int(count) for topic, count in rows}, held)
+        gone = [int(row[0]) for row in changed]
+    return Expiry({str(topic): int(count) for topic, count in rows}, held, gone)
+
+
+def expire_everywhere(
+    services: LandingServices, contracts: Iterable[TopicContract], age: timedelta, is_dry_run: bool
+) -> Expiry:
+    """Delete the bytes of old dead letters in Postgres and in the lake's journals.
+
+    Args:
+        services: Addresses.
+        contracts: Contracts of the landed topics.
+        age: Time since landing after which the bytes go.
+        is_dry_run: Count only.
+    """
+    with psycopg.connect(services.database_url) as connection:
+        expiry = expire_dead_letters(connection, age, is_dry_run)
+        if expiry.ids:
+            renew_letters(connection, Lake(services.lake_url, services.catalog_uri), contracts, expiry.ids)
+    return expiry

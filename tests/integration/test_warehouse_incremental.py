@@ -10,6 +10,7 @@ from polars.testing import assert_frame_equal
 from warehouse_project import Warehouse
 
 from orchestration.dbt_invocation import build_arguments
+from orchestration.ingest.contracts import ensure_day_partition
 
 pytestmark = pytest.mark.integration
 
@@ -149,3 +150,41 @@ def test_many_small_builds_equal_one_full_build(warehouse: Warehouse) -> None:
     )
     # 10 rows landed; keys at hours 0.3, 1, 1.2, 2.7 and 5 are kept.
     assert (kept.height, int(kept["copy_count"].sum())) == (5, 10)
+
+
+def test_a_message_landed_again_counts_in_its_newest_version(warehouse: Warehouse) -> None:
+    """Forbids that a corrected row loses against the one that it corrects.
+
+    The reading of hour 1 is landed again with 75 instead of 60: the hour's mean becomes 75, the copies of the
+    key are two, and a build as of the day before sees 60.
+    """
+    land_batch(warehouse, readings([1, 2], temperature=60), batch_id=11)
+    warehouse.build(READINGS)
+    corrected_at = LANDED_AT + timedelta(days=3)
+    with psycopg.connect(warehouse.url) as connection:
+        ensure_day_partition(connection, "equipment_sensors", corrected_at.date())
+        connection.execute(
+            """
+            insert into raw.equipment_sensors
+            select (jsonb_populate_record(r, jsonb_build_object('batch_id', 12, 'temperature_c', 75,
+                'known_at', %(at)s::timestamptz, 'landed_at', %(at)s::timestamptz))).*
+            from raw.equipment_sensors as r where kafka_offset = 0
+            """,
+            {"at": corrected_at},
+        )
+        connection.execute(
+            """
+            insert into ops.landing_ledger (batch_id, topic, topic_id, kafka_partition, offset_lo, offset_hi,
+                landed, superseded, landed_at)
+            select 12, topic, topic_id, 0, 0, 0, 1, -1, %s from ops.landing_ledger where batch_id = 11
+            """,
+            (corrected_at,),
+        )
+    warehouse.build(READINGS)
+
+    kept = [(0, 2, 75.0), (1, 1, 60.0)]
+    assert sorted(warehouse.rows(COPIES).rows()) == kept
+    means = f"select temperature_c_mean from {HOURLY} order by hour_at"
+    assert warehouse.rows(means).to_series().to_list() == [75.0, 60.0]
+    warehouse.build(READINGS, full_refresh=True)
+    assert sorted(warehouse.rows(COPIES).rows()) == kept

@@ -32,12 +32,16 @@ def keep_up_lake(
 
 
 @dg.op(description="Bytes of refused messages older than 90 days go, unless a legal hold keeps them.")
-def expire_dead_letters(context: dg.OpExecutionContext, postgres: PostgresResource) -> None:
+def expire_dead_letters(
+    context: dg.OpExecutionContext, postgres: PostgresResource, kafka: KafkaResource, lake: LakeResource
+) -> None:
     """The rows stay: the ledger counts them."""
-    from orchestration.ingest import retention
+    from orchestration.ingest.contracts import Direction, load_contracts
+    from orchestration.ingest.retention import expire_everywhere
 
-    with postgres.connect() as connection:
-        expiry = retention.expire_dead_letters(connection, DEAD_LETTERS_KEPT, is_dry_run=False)
+    landed = [item for item in load_contracts().values() if item.direction is Direction.IN]
+    services = landing_services(postgres, kafka, lake)
+    expiry = expire_everywhere(services, landed, DEAD_LETTERS_KEPT, is_dry_run=False)
     context.add_output_metadata({"due": expiry.count, "legal_holds": len(expiry.held)})
 
 
