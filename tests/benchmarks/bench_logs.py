@@ -21,6 +21,8 @@ from drain3.drain import Drain
 from orchestration.figures import Figure, report
 from orchestration.ingest.logs.detector import LogDetector
 from orchestration.ingest.logs.evidence import WindowLines
+from orchestration.ingest.logs.judging import judge_window
+from orchestration.ingest.logs.lines import split_metrics
 from orchestration.ingest.logs.messages import read_messages
 from orchestration.ingest.logs.templates import DEPTH, MASKS, MOST_TEMPLATES, SIMILARITY, TemplateMiner
 from orchestration.ingest.simulators.logs.config import load_config
@@ -62,9 +64,10 @@ def own(messages: list[bytes]) -> None:
 
 
 def judge(detector: LogDetector, waiting: list[pl.DataFrame], minute: datetime) -> datetime:
-    """Close one window; the rest waits on."""
+    """Judge one window with its looks; the rest waits on."""
     lines, end = pl.concat(waiting), minute + timedelta(minutes=1)
-    detector.close(WindowLines(minute, end, lines.filter(pl.col("event_at") < end)))
+    window, metrics = split_metrics(lines.filter(pl.col("event_at") < end))
+    list(judge_window(detector, WindowLines(minute, end, window, metrics)))
     waiting[:] = [lines.filter(pl.col("event_at") >= end)]
     return end
 
@@ -123,7 +126,7 @@ def memory_of_a_bomb() -> tuple[float, int]:
         ]  # fmt: skip
         lines = miner.assign(read_messages(records, starts_at + timedelta(minutes=1)).lines)
         aggregate(lines, None)
-        detector.close(WindowLines(starts_at, starts_at + timedelta(minutes=1), lines))
+        list(judge_window(detector, WindowLines(starts_at, starts_at + timedelta(minutes=1), lines)))
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return (after - before) / 1024, len(miner.templates)
 

@@ -48,6 +48,7 @@ class GeneratorQuality:
         seed: Draws lines and faults.
         faults: Faults injected.
         detected: Share with at least one finding about their source in their time.
+        detected_by_type: The same, by type.
         exactly_one: Share that ended in exactly one incident, undetected ones counted as failures.
         exactly_one_of_detected: The same among detected faults: grouping alone.
         merged_far: Share of incidents that hold faults which began more than ten minutes apart.
@@ -58,6 +59,7 @@ class GeneratorQuality:
     seed: int
     faults: int
     detected: float
+    detected_by_type: dict[str, float]
     exactly_one: float
     exactly_one_of_detected: float
     merged_far: float
@@ -65,13 +67,19 @@ class GeneratorQuality:
     by_type: dict[str, float]
 
 
-def evaluate_generator(seed: int, minutes: int = 120, lines_per_second: float = 100.0) -> GeneratorQuality:
+def evaluate_generator(
+    seed: int,
+    minutes: int = 120,
+    lines_per_second: float = 100.0,
+    most_gap_minutes: int = MOST_GAP_MINUTES,
+) -> GeneratorQuality:
     """Generate, detect, group, and compare with the labels.
 
     Args:
         seed: Draws everything.
         minutes: Length; the first twenty minutes are quiet.
         lines_per_second: Of all sources together.
+        most_gap_minutes: Longest time between the begins of two faults.
     """
     rng = random.Random(seed)  # noqa: S311
     generator = LogGenerator(
@@ -80,9 +88,11 @@ def evaluate_generator(seed: int, minutes: int = 120, lines_per_second: float = 
     detector, miner = LogDetector(), TemplateMiner()
     faults: list[InjectedFault] = []
     signals: list[Signal] = []
-    due = list(_draw_minutes(rng, minutes))
+    due = list(_draw_minutes(rng, minutes, most_gap_minutes))
+    kinds = _draw_kinds(rng)
     for minute in range(minutes):
-        lines = _minute(generator, rng, minute in due, int(lines_per_second * 60))
+        kind = next(kinds) if minute in due else None
+        lines = _minute(generator, rng, kind, int(lines_per_second * 60))
         faults += _labelled(lines, faults)
         begin = START + minute * MINUTE
         window = WindowLines(begin, begin + MINUTE, miner.assign(_frame(lines)))
@@ -92,18 +102,27 @@ def evaluate_generator(seed: int, minutes: int = 120, lines_per_second: float = 
     return _judge(seed, faults, signals, (minutes - WARM_UP_MINUTES) / 60)
 
 
-def _draw_minutes(rng: random.Random, minutes: int) -> Iterator[int]:
+def _draw_kinds(rng: random.Random) -> Iterator[AnomalyType]:
+    """Types in rounds of all six, so that the rare ones are tried as often as the others."""
+    while True:
+        yield from rng.sample(list(AnomalyType), len(AnomalyType))
+
+
+def _draw_minutes(rng: random.Random, minutes: int, most_gap: int) -> Iterator[int]:
     at = WARM_UP_MINUTES + rng.randrange(LEAST_GAP_MINUTES)
     while at < minutes - 2:
         yield at
-        at += rng.randint(LEAST_GAP_MINUTES, MOST_GAP_MINUTES)
+        at += rng.randint(LEAST_GAP_MINUTES, most_gap)
 
 
-def _minute(generator: LogGenerator, rng: random.Random, is_due: bool, count: int) -> list[LogLine]:
-    before = rng.randrange(count // 2) if is_due else 0
+def _minute(
+    generator: LogGenerator, rng: random.Random, kind: AnomalyType | None, count: int
+) -> list[LogLine]:
+    if kind is None:
+        return list(generator.lines(count))
+    before = rng.randrange(count)
     lines = list(generator.lines(before))
-    if is_due:
-        generator.inject(rng.choice(list(AnomalyType)))
+    generator.inject(kind)
     return [*lines, *generator.lines(count - before)]
 
 
@@ -163,12 +182,15 @@ def _judge(seed: int, faults: list[InjectedFault], signals: list[Signal], hours:
     ]
     standing = [name for name, item in grouped.incidents.items() if item.merged_into is None]
     by_type: defaultdict[str, list[bool]] = defaultdict(list)
-    for fault, is_one in zip(faults, one, strict=True):
+    seen_by_type: defaultdict[str, list[bool]] = defaultdict(list)
+    for fault, is_one, is_seen in zip(faults, one, seen, strict=True):
         by_type[fault.kind.value].append(is_one)
+        seen_by_type[fault.kind.value].append(is_seen)
     return GeneratorQuality(
         seed=seed,
         faults=len(faults),
         detected=_share(seen),
+        detected_by_type={kind: _share(values) for kind, values in seen_by_type.items()},
         exactly_one=_share(one),
         exactly_one_of_detected=_share([o for o, s in zip(one, seen, strict=True) if s]),
         merged_far=_share(far),
