@@ -59,9 +59,7 @@ class Component:
 def known_components(connection: Connection) -> list[Component]:
     """Components with heartbeats, and holders of leases: a lease that ran out was never given back."""
     beats = connection.execute("select component, beat_at, interval_s from ops.heartbeats").fetchall()
-    leases = connection.execute(
-        "select lease, expires_at from ops.leases where lease in ('landing', 'log-windows')"
-    ).fetchall()
+    leases = connection.execute("select lease, expires_at from ops.leases where lease = 'landing'").fetchall()
     return [
         *(Component(name, at, timedelta(seconds=interval_s)) for name, at, interval_s in beats),
         *(Component(f"service:{lease}", expires_at, timedelta(seconds=5)) for lease, expires_at in leases),

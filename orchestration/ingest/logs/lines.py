@@ -20,7 +20,9 @@ def with_statements(lines: pl.DataFrame) -> pl.DataFrame:
     return lines.with_columns(statement=pl.col("message").str.extract(CALL_SITE))
 
 
-MOST_METRICS_PER_LINE = 50
+MOST_METRICS_PER_LINE, MOST_NAME_CHARACTERS = 50, 100
+MOST_VALUE = 1e15
+"""Readings beyond it, and NaN, are no readings: a petabyte in bytes, and a Python integer of any size."""
 
 
 def split_metrics(lines: pl.DataFrame) -> tuple[pl.DataFrame, tuple[MetricPoint, ...]]:
@@ -40,11 +42,17 @@ def split_metrics(lines: pl.DataFrame) -> tuple[pl.DataFrame, tuple[MetricPoint,
     points: list[MetricPoint] = []
     carrying = lines.filter(pl.col("metrics").is_not_null()).select("source", "event_at", "metrics")
     for source, at, text in carrying.sort("event_at").iter_rows():
-        values: Any = json.loads(text)
-        named: list[tuple[str, Any]] = sorted(values.items()) if isinstance(values, dict) else []  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportUnknownVariableType]
-        points.extend(
-            MetricPoint(source, name[:100], at, float(value))
-            for name, value in named[:MOST_METRICS_PER_LINE]
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        )
+        points.extend(MetricPoint(source, name, at, value) for name, value in _values(text))
     return lines.filter(pl.col("metrics").is_null()).drop("metrics"), tuple(points)
+
+
+def _values(text: str) -> list[tuple[str, float]]:
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except ValueError:  # a text that only begins as an object does
+        return []
+    return [
+        (name[:MOST_NAME_CHARACTERS], float(value))
+        for name, value in sorted(found.items())[:MOST_METRICS_PER_LINE]
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_VALUE
+    ]

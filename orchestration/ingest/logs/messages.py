@@ -85,7 +85,10 @@ def read_messages(payloads: Sequence[bytes | None], arrived_at: datetime) -> Log
         metrics=pl.when(pl.col("metadata").str.contains('"metrics"', literal=True))
         .then("metadata")
         .str.json_path_match("$.metrics"),
-    ).with_columns(is_cleaned=pl.col("message") != pl.col("raw_message"))
+    ).with_columns(
+        is_cleaned=pl.col("message") != pl.col("raw_message"),
+        metrics=pl.when(pl.col("metrics").str.starts_with("{")).then("metrics"),
+    )
     reason = (
         pl.when(pl.col("event_at").is_null())
         .then(pl.lit("event_at is missing or is no instant"))
