@@ -34,23 +34,22 @@
         {% endif %}
     ),
 
-    newer_versions as (
-        select batch_id, topic_id, kafka_partition, kafka_offset
+    newer_versions as materialized (
+        select topic_id, kafka_partition, kafka_offset, max(batch_id) as newest_batch_id
         from candidates
         where batch_id in (select batch_id from ops.landing_ledger where superseded < 0)
+        group by topic_id, kafka_partition, kafka_offset
     ),
 
     versioned as (
         select
             candidates.*,
-            exists (
-                select from newer_versions as newer
-                where newer.topic_id = candidates.topic_id
-                    and newer.kafka_partition = candidates.kafka_partition
-                    and newer.kafka_offset = candidates.kafka_offset
-                    and newer.batch_id > candidates.batch_id
-            ) as is_superseded
+            coalesce(newer.newest_batch_id > candidates.batch_id, false) as is_superseded
         from candidates
+        left join newer_versions as newer
+            on newer.topic_id = candidates.topic_id
+                and newer.kafka_partition = candidates.kafka_partition
+                and newer.kafka_offset = candidates.kafka_offset
     ),
 
     ranked as (
