@@ -11,8 +11,9 @@ Source of the format: PostgreSQL documentation, COPY, "Binary Format".
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +27,7 @@ TRAILER = b"\xff\xff"
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, where Postgres counts from
 ROWS_PER_LAYOUT, MOST_LAYOUTS = 500, 64
 """A layout costs some 100 µs, as much as the general encoder takes for 300 rows."""
+ROWS_WORTH_SHARING = 2_000  # setting the session's values costs as much as sending them with so many rows
 ROWS_AT_ONCE = 1_000
 WORD = 8
 Members = slice | NDArray[np.int64]
@@ -40,10 +42,12 @@ class CopyStream:
     Attributes:
         columns: Columns that the rows have; those that are null in every row are left out.
         data: The stream, header and trailer included.
+        shared: Values, as text, of columns that are left out because all rows have the same.
     """
 
     columns: tuple[str, ...]
     data: memoryview
+    shared: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,25 +67,27 @@ class _Column:
     sizes: NDArray[np.int32] | int
 
 
-def copy_stream(rows: pa.RecordBatch) -> CopyStream:
+def copy_stream(rows: pa.RecordBatch, may_share: Collection[str] = ()) -> CopyStream:
     """Encode rows; their order is kept only where they share one layout.
 
     Args:
         rows: Columns of a contract's types, 16 fixed bytes for a uuid.
+        may_share: Columns that the table can take from the session where all rows have the same value.
     """
-    names = [
-        name for name, column in zip(rows.schema.names, rows.columns, strict=True)
-        if column.null_count < rows.num_rows
-    ]  # fmt: skip
     if not rows.num_rows:
         return CopyStream((), memoryview(HEADER + TRAILER))
+    shared = _shared(rows, may_share) if rows.num_rows >= ROWS_WORTH_SHARING else {}
+    names = [
+        name for name, column in zip(rows.schema.names, rows.columns, strict=True)
+        if column.null_count < rows.num_rows and name not in shared
+    ]  # fmt: skip
     rows = rows.select(names)
     columns = [_column(column) for column in rows.columns]
     layouts = _layouts(columns, rows.num_rows)
     if layouts is None:
         encoder = ArrowToPostgresBinaryEncoder(rows.schema)
         data = b"".join([encoder.write_header(), encoder.write_batch(rows), encoder.finish()])
-        return CopyStream(tuple(names), memoryview(data))
+        return CopyStream(tuple(names), memoryview(data), shared)
     tables = [_Table(columns, members) for members in layouts]
     stream = np.empty(len(HEADER) + sum(table.bytes for table in tables) + len(TRAILER), np.uint8)
     place = len(HEADER)
@@ -90,7 +96,19 @@ def copy_stream(rows: pa.RecordBatch) -> CopyStream:
         table.fill(stream[place : place + table.bytes])
         place += table.bytes
     stream[place:] = np.frombuffer(TRAILER, np.uint8)
-    return CopyStream(tuple(names), stream.data)
+    return CopyStream(tuple(names), stream.data, shared)
+
+
+def _shared(rows: pa.RecordBatch, names: Collection[str]) -> dict[str, str]:
+    """Those of the columns in which all rows have one value, with that value."""
+    found: dict[str, str] = {}
+    for name in names:
+        column = rows.column(name)
+        is_constant = not column.null_count and _is_constant(_column(column).values)
+        if is_constant:
+            value = column[0].as_py()
+            found[name] = str(uuid.UUID(bytes=value) if isinstance(value, bytes) else value)
+    return found
 
 
 def _column(column: pa.Array) -> _Column:

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 
 from orchestration.ingest.batch import Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk
+from orchestration.ingest.contracts.ddl import SHARED_COLUMNS
 from orchestration.ingest.contracts.schema_catalog import SchemaRegistryUnavailableError
 from orchestration.ingest.copy_format import CopyStream, copy_stream
 from orchestration.ingest.decode import Refusal
@@ -41,7 +42,7 @@ class _Attempt:
 
     def build(self, refused: list[Refusal]) -> tuple[Batch, CopyStream]:
         batch = self.builder.build(self.chunk, self.batch_id, self.landed_at, refused)
-        return batch, copy_stream(batch.rows)
+        return batch, copy_stream(batch.rows, SHARED_COLUMNS)
 
     def failures(self, first: int, count: int) -> Iterator[tuple[int, BaseException]]:
         """The messages that fail alone, found by halving: one among 50,000 costs two builds' time."""

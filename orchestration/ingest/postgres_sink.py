@@ -75,7 +75,18 @@ class PostgresSink:
 
 
 def copy_rows(connection: psycopg.Connection[Any], batch: Batch, stream: CopyStream) -> None:
-    """COPY a batch's rows into its raw table, by column name: a table's later columns stand last."""
+    """COPY a batch's rows into its raw table, by column name: a table's later columns stand last.
+
+    Call it within a transaction: what all rows share is set for the transaction alone.
+    """
+    if stream.shared:
+        connection.execute(
+            """
+            select set_config('opsgraph.' || name, value, true)
+            from unnest(%s::text[], %s::text[]) as shared (name, value)
+            """,
+            (list(stream.shared), list(stream.shared.values())),
+        )
     statement = sql.SQL("copy {} ({}) from stdin (format binary)").format(
         sql.Identifier("raw", batch.contract.table),
         sql.SQL(", ").join(map(sql.Identifier, stream.columns)),

@@ -16,6 +16,8 @@ from orchestration.ingest.contracts.model import TopicContract
 from orchestration.ingest.contracts.physical_types import PHYSICAL_TYPES
 
 RAW_SCHEMA = "raw"
+SHARED_COLUMNS = tuple(column.name for column in SYSTEM_COLUMNS if column.default)
+"""Where COPY leaves them out, a raw table takes them from the session's settings `opsgraph.<column>`."""
 PARTITION_LOCK = 73350002  # one session makes partitions at a time; readers and writers do not wait
 
 
@@ -38,7 +40,11 @@ def create_table(table: str, columns: Mapping[str, str]) -> tuple[str, ...]:
         The table, partitioned by day of landing so that retention drops whole partitions, and a BRIN
         index on `batch_id`: rows arrive in the order of their batches, and models read by batch.
     """
-    lines = [f"    {column.name} {column.postgres} not null" for column in SYSTEM_COLUMNS]
+    lines = [
+        f"    {column.name} {column.postgres} not null"
+        + (f" default ops.{column.default}('{column.name}')" if column.default else "")
+        for column in SYSTEM_COLUMNS
+    ]
     lines += [f"    {name} {definition}" for name, definition in columns.items()]
     body = ",\n".join(lines)
     return (

@@ -78,3 +78,17 @@ def test_a_slice_of_rows_is_written_alone() -> None:
     """Forbids reading a slice's texts from the begin of its parent's."""
     rows = batch([f"{i:04}" for i in range(COUNT)], [float(i) for i in range(COUNT)]).slice(100, 700)
     assert rows_of(bytes(copy_stream(rows).data)) == general(rows)
+
+
+def test_only_what_all_rows_share_is_left_to_the_session() -> None:
+    """Forbids leaving a column out that has two values, or a value that Postgres reads otherwise."""
+    count = 2_000  # from here on it is worth it
+    rows = batch(["same"] * count, [1.0] * count)
+    stream = copy_stream(rows, may_share=("topic_id", "partition", "offset", "at"))
+    assert stream.shared == {
+        "topic_id": "01010101-0101-0101-0101-010101010101",
+        "partition": "3",
+        "at": "2026-03-01 00:00:00+00:00",
+    }
+    assert stream.columns == ("offset", "flag", "text", "number")
+    assert rows_of(bytes(stream.data)) == general(rows.select(list(stream.columns)))
