@@ -11,7 +11,8 @@ from typing import Any
 import polars as pl
 import psycopg
 
-from orchestration.ingest.logs.window_service import WindowService
+from orchestration.ingest.heartbeats import is_alive
+from orchestration.ingest.logs.window_service import NAME, WindowService
 from orchestration.ingest.logs.window_store import PositionMovedError, add_windows
 from orchestration.ingest.windows import ALL_SOURCES, aggregate
 
@@ -72,8 +73,11 @@ def catch_up(database_url: str, bootstrap_servers: str) -> int:
     """Count and judge what waits in the topic, unless the window service is at it.
 
     Returns:
-        Lines counted; 0 where the service moved the position meanwhile: it counts them.
+        Lines counted; 0 where the service lives, or moved the position meanwhile: it counts them.
     """
+    with psycopg.connect(database_url) as connection:
+        if is_alive(connection, NAME):
+            return 0
     service = WindowService(database_url, bootstrap_servers)
     try:
         return service.run(until_end=True).lines

@@ -44,13 +44,13 @@ class InjectionResult:
 
     Attributes:
         recall: Share found, by kind.
-        named: Share of all whose source was named first.
+        named: Share whose source was named first, by kind.
         exactly_one: Share of those found that ended in exactly one incident.
         quiet_alarms: Share of untouched stretches that alert.
     """
 
     recall: dict[str, float]
-    named: float
+    named: dict[str, float]
     exactly_one: float
     quiet_alarms: float
 
@@ -59,7 +59,7 @@ class InjectionResult:
 class _Tally:
     tries: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
-    named: int = 0
+    named: Counter[str] = field(default_factory=Counter)
     one: int = 0
 
 
@@ -102,10 +102,9 @@ def inject_into_nezha(day: NezhaDay, rng: random.Random) -> InjectionResult:
         for kind, source, changed in _faulty(lines, rng):
             _count(tally, kind, source, _judge(memory, changed))
     recall = {kind: tally.found[kind] / tries for kind, tries in tally.tries.items()}
-    found = sum(tally.found.values())
-    return InjectionResult(
-        recall, tally.named / tally.tries.total(), tally.one / max(found, 1), alarms / stretches
-    )
+    named = {kind: tally.named[kind] / tries for kind, tries in tally.tries.items()}
+    one = tally.one / max(tally.found.total(), 1)
+    return InjectionResult(recall, named, one, alarms / stretches)
 
 
 def _quiet_lines(day: NezhaDay, fault: InjectedFault) -> pl.DataFrame:
@@ -148,7 +147,7 @@ def _count(tally: _Tally, kind: str, source: str, verdicts: Sequence[Verdict]) -
     if not alerts:
         return
     tally.found[kind] += 1
-    tally.named += alerts[-1].suspects[0].source == source
+    tally.named[kind] += alerts[-1].suspects[0].source == source
     signals = [signal for verdict in alerts for signal in verdict.signals("nezha", verdict.judged_at, {})]
     grouped = group(signals, [], Topology())
     standing = [item for item in grouped.incidents.values() if item.merged_into is None]
