@@ -16,7 +16,7 @@ import polars as pl
 
 from ml.anomaly.nab_scoring import FileScore, scaled, score_file
 from ml.anomaly.stream import StreamSettings, alarms
-from ml.datasets.tables import TableFormatError, table_name, tables_below
+from ml.datasets.tables import TableFormatError, instants, read_table, table_name, tables_below
 
 _DAY_S = 86_400.0
 INSTANTS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%.f")
@@ -78,21 +78,21 @@ def judge_nab(folder: Path, settings: StreamSettings | None = None) -> NabReport
 
 
 def _judge(path: Path, windows: list[list[str]], settings: StreamSettings | None) -> FileScore:
-    frame = pl.read_csv(path)
+    frame = read_table(path)
     if not {"timestamp", "value"} <= set(frame.columns):
         raise TableFormatError(f"{path} has the columns {frame.columns}; timestamp and value are needed.")
-    instants = _instants(frame["timestamp"])
-    step_s = np.median(np.diff(instants.dt.epoch("ms").to_numpy())) / 1000.0
+    if frame["value"].null_count():
+        line = int(frame["value"].is_null().arg_true()[0]) + 2
+        raise TableFormatError(f"{path}, line {line}: value is empty.")
+    at = instants(path, frame["timestamp"], INSTANTS)
+    step_s = np.median(np.diff(at.dt.epoch("ms").to_numpy())) / 1000.0
     values_per_day = max(round(_DAY_S / max(float(step_s), 1.0)), 1)
     raised = alarms(frame["value"].cast(pl.Float64).to_list(), values_per_day, settings)
-    spans = [(first, last) for first, last in (_instants(pl.Series(window)).to_list() for window in windows)]
-    return score_file(instants.to_list(), spans, raised)
-
-
-def _instants(texts: pl.Series) -> pl.Series:
-    return pl.select(
-        pl.coalesce(texts.str.to_datetime(form, strict=False, time_unit="us") for form in INSTANTS)
-    ).to_series()
+    spans = [
+        (first, last)
+        for first, last in (instants(path, pl.Series("window", window), INSTANTS) for window in windows)
+    ]
+    return score_file(at.to_list(), spans, raised)
 
 
 def _windows(folder: Path) -> dict[str, list[list[str]]]:

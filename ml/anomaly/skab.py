@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ml.anomaly.lagged_residual import LaggedResidual
 from ml.anomaly.threshold import short_training_threshold
-from ml.datasets.tables import TableFormatError, table_name, tables_below
+from ml.datasets.tables import TableFormatError, has_columns, read_table, table_name, tables_below
 
 TRAINING_ROWS = 400
 _LABELS = ("anomaly", "changepoint")
@@ -85,8 +85,10 @@ def judge_skab(folder: Path) -> SkabReport:
     """
     by_file: dict[str, Confusion] = {}
     for path in tables_below(folder):
-        frame = pl.read_csv(path, separator=";")
-        if "anomaly" in frame.columns and frame.height > TRAINING_ROWS:
+        if not has_columns(path, ("anomaly",), ";"):
+            continue
+        frame = read_table(path, ";")
+        if frame.height > TRAINING_ROWS:
             by_file[f"{path.parent.name}/{table_name(path)}"] = _judge(frame)
     if not by_file:
         raise TableFormatError(

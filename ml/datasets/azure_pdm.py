@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ml.datasets.tables import TableFormatError, instants, read_table
 from ml.features.history import EQUIPMENT_SCHEMA, EVENT_SCHEMA, INCIDENT_SCHEMA, INSTANT, PlantHistory
 
 METRICS = ("volt", "rotate", "pressure", "vibration")
@@ -121,8 +122,11 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _read(path: Path) -> pl.DataFrame:
-    frame = pl.read_csv(path)
-    if "datetime" not in frame.columns:
-        return frame
-    instant = pl.col("datetime").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", time_zone="UTC")
-    return frame.with_columns(instant.cast(INSTANT))
+    try:
+        frame = read_table(path)
+        if "datetime" not in frame.columns:
+            return frame
+        at = instants(path, frame["datetime"], ("%Y-%m-%d %H:%M:%S",)).dt.replace_time_zone("UTC")
+    except TableFormatError as error:
+        raise AzurePdmFormatError(str(error)) from error
+    return frame.with_columns(at.cast(INSTANT))

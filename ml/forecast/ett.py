@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ml.datasets.tables import TableFormatError, table_name, tables_below
+from ml.datasets.tables import TableFormatError, has_columns, instants, read_table, table_name, tables_below
 from ml.forecast.candidates import Candidate, SeasonalNaive, candidates_for
 from ml.forecast.intervals import NOMINAL, running_half_widths
 from ml.forecast.prophet import ProphetCandidate
@@ -22,6 +22,7 @@ from ml.forecast.series import DAY, Series, Values, regular
 
 FIT_DAYS, CHOOSE_DAYS, JUDGE_DAYS = 360, 120, 120
 TARGET = "OT"
+_INSTANTS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S")
 MEMORY_DAYS = 60
 
 
@@ -150,13 +151,13 @@ def _judge(series: Series, horizon: int, prophet_origins: int) -> SeriesScore:
 
 
 def _series(path: Path) -> Series | None:
-    frame = pl.read_csv(path)
-    if not {"date", TARGET} <= set(frame.columns):
+    if not has_columns(path, ("date", TARGET)):
         return None
-    instants = frame["date"].str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", time_zone="UTC")
-    step = instants.diff().median()
+    frame = read_table(path)
+    at = instants(path, frame["date"], _INSTANTS).dt.replace_time_zone("UTC")
+    step = at.diff().median()
     if not isinstance(step, timedelta) or step <= timedelta(0):
         return None
-    series = regular(instants, frame[TARGET], step)
+    series = regular(at, frame[TARGET].cast(pl.Float64), step)
     days = FIT_DAYS + CHOOSE_DAYS + JUDGE_DAYS
     return series if series is not None and len(series) >= days * round(DAY / step) else None

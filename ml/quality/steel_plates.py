@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ml.datasets.tables import TableFormatError, tables_below
+from ml.datasets.tables import TableFormatError, read_table, tables_below
 from ml.quality.classifier import ClassifierParameters, fit_classifier
 from ml.quality.scores import ClassScores, class_scores
 
@@ -66,7 +66,7 @@ def judge_steel_plates(
         TableFormatError: No table has one.
     """
     for table in tables_below(path):
-        frame = pl.read_csv(table)
+        frame = read_table(table)
         found = _targets(frame)
         if found is not None:
             return _judge(*found, repeats=repeats, parameters=parameters)

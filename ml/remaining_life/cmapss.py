@@ -111,4 +111,8 @@ def _fleet(path: Path) -> Fleet:
 
 
 def _numbers(path: Path) -> NDArray[np.float64]:
-    return np.loadtxt(path, dtype=np.float64, ndmin=2)
+    try:
+        return np.loadtxt(path, dtype=np.float64, ndmin=2)
+    except ValueError as error:
+        # NumPy says which row (from 0) and column, and not of which file.
+        raise TableFormatError(f"{path}: {error}; rows are counted from 0.") from error
