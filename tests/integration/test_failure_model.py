@@ -145,6 +145,26 @@ def test_challenger_that_does_not_win_leaves_the_champion(
     assert open_rows == ["1"]
 
 
+def test_version_stays_until_enough_data_is_new(
+    refreshed: dg.ExecuteInProcessResult, warehouse: str, mlflow_uri: str
+) -> None:
+    """Forbids a refresh that trains again for an hour of rows, and one that never trains again."""
+    assert refreshed.success
+    registry = ModelRegistry(mlflow_uri)
+    clock = read_history(warehouse, TENANT).history.clock
+    assert clock is not None
+    earlier = train_tenant(warehouse, registry, TENANT, NEXT_DAY, as_of=clock - timedelta(days=2))
+
+    kept, grown = [
+        train_tenant(warehouse, registry, TENANT, NEXT_DAY, keep_for=timedelta(days=days)) for days in (3, 1)
+    ]
+
+    assert (kept.version, kept.is_new) == (earlier.version, False)
+    assert "48 h of data are newer, 72 h train a new one" in kept.note
+    assert grown.version is not None  # two days are new: the set of all data, which version 1 has
+    assert grown.version.version == "1"
+
+
 def test_run_holds_everything_that_a_reviewer_needs(
     refreshed: dg.ExecuteInProcessResult, mlflow_uri: str
 ) -> None:
