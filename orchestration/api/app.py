@@ -18,6 +18,7 @@ from orchestration.api.health import health_router
 from orchestration.api.incident_routes import incident_router
 from orchestration.api.inference import Inference
 from orchestration.api.intake_routes import intake_router
+from orchestration.api.landing_metrics import LandingCollector
 from orchestration.environment import Environment
 from rag_assets.copilot.analytics_http import analytics_router
 from rag_assets.copilot.answers_http import answers_router
@@ -73,6 +74,7 @@ def create_app(environment: Environment | None = None) -> FastAPI:
     app.include_router(intake_router(settings))
     app.include_router(incident_router(settings))
     inference.mount(app)
+    inference.metrics_registry.register(LandingCollector(settings))
     app.include_router(docs_router())
     add_error_handlers(app)
     # Outermost: a route that is mounted later, by whatever package, is behind it too.
@@ -123,7 +125,7 @@ def _open(settings: Environment) -> "Copilot":
 
     def prepare() -> None:
         # The model takes up to 5 s on its first load; health must not wait for it.
-        embedder.embed(["ready"])  # loads the model before the first question
+        embedder.embed_question("ready")  # loads the model before the first question
         copilot.live.watch()
 
     threading.Thread(target=prepare, name="prepare-copilot", daemon=True).start()

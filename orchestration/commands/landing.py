@@ -61,15 +61,23 @@ def land(
     low_latency: Annotated[
         bool, typer.Option("--low-latency", help="With --follow: 0.05 s instead of 0.2 s, for more commits.")
     ] = False,
+    max_messages: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most so many of each topic; the rest waits for the next run."),
+    ] = None,
+    max_mib: Annotated[
+        float | None, typer.Option(min=0.1, help="End a topic's landing after about so many MiB of rows.")
+    ] = None,
 ) -> None:
     """Land what Kafka holds into Postgres and the lake.
 
     Example: `opsgraph land`, `opsgraph land equipment-sensors`, `opsgraph land --follow`,
-    `opsgraph land --follow --share` in several terminals or machines
+    `opsgraph land --follow --share` in several terminals or machines, `opsgraph land --max-messages 100000`
     """
     from orchestration.ingest.contracts import load_contracts
     from orchestration.ingest.landing import land_topic, landed_topics
     from orchestration.ingest.offsets import LandingError
+    from orchestration.ingest.run_limits import RunLimits
 
     environment = Environment()
     contracts = load_contracts()
@@ -79,12 +87,15 @@ def land(
             f"{', '.join(unknown)}: not landed; choose from {', '.join(landed_topics(contracts))}."
         )
     if follow:
+        if max_messages or max_mib:
+            raise typer.BadParameter("Limits of a run do not go with --follow; see `opsgraph quota`.")
         _follow(environment, chosen, share, low_latency)
         return
+    limits = RunLimits(max_messages, int(max_mib * 1024**2) if max_mib else None)
     services, failed = landing_services(environment), False
     for topic in chosen:
         try:
-            _print_landing(land_topic(topic, services, contracts=contracts))
+            _print_landing(land_topic(topic, services, contracts=contracts, limits=limits))
         except LandingError as error:
             console.print(f"[red]{topic}[/]: {error}", soft_wrap=True)
             failed = True
@@ -95,12 +106,14 @@ def land(
 def _follow(environment: Environment, topics: list[str], share: bool, low_latency: bool) -> None:
     from orchestration.ingest.contracts import load_contracts
     from orchestration.ingest.landing_service import FRESH, LOW_LATENCY, LandingService
+    from orchestration.ingest.sink_states import STATE_FILE
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     service = LandingService(
         landing_services(environment), load_contracts(), topics, dagster_url=environment.dagster_url,
         settings=LOW_LATENCY if low_latency else FRESH, is_shared=share,
+        state_file=environment.state_dir / STATE_FILE,
     )  # fmt: skip
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: service.stop())

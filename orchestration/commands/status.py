@@ -49,9 +49,20 @@ def ledger(environment: Environment) -> dict[str, Any]:
     return {"is_balanced": report.is_balanced, "faults": [str(fault) for fault in report.faults]}
 
 
+def landers(environment: Environment) -> list[dict[str, Any]]:
+    """What each landing service says of its sinks; asked also while Postgres is away."""
+    from orchestration.commands import topics
+
+    return [
+        {"lander": item.lander, "age_s": round(item.age_s, 1), "open_sinks": item.open_sinks}
+        for item in topics.states(environment)
+    ]
+
+
 SECTIONS: Mapping[str, Section] = {
     "services": services,
     "rows_per_layer": rows_per_layer,
+    "landers": landers,
     "ledger": ledger,
     "champions": champions,
     "index_builds": index_builds,

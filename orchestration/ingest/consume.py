@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from orchestration.ingest.offsets import LandingError, PartitionId, Range
 
 CONSUME_MESSAGES = 10_000
+LONGEST_WAIT_S = 0.05  # how soon the reader notices that it is to stop
 FETCH_QUEUE_KIB = 64 * 1024  # what librdkafka reads ahead; bounds the lander's memory whatever the lag
 
 
@@ -82,6 +83,10 @@ class _Progress:
         return chunk
 
 
+def _place(partition: PartitionId) -> TopicPartition:
+    return TopicPartition(partition.topic, partition.partition)
+
+
 class RangeReader:
     """Reads assigned ranges and hands out chunks of bounded size."""
 
@@ -113,6 +118,7 @@ class RangeReader:
         self._batch_messages, self._batch_bytes, self._window_s = batch_messages, batch_bytes, window_s
         self._window_start: float | None = None
         self._consumer: Consumer | None = None
+        self._held: frozenset[PartitionId] = frozenset()
         if self._progress:
             self._consumer = Consumer(consumer_settings(bootstrap_servers))
             self._consumer.assign(
@@ -133,18 +139,37 @@ class RangeReader:
         """
         if self._consumer is None:
             return []
-        timeout = min(self._window_s, 0.05) if self._window_s else 0.05
+        # The client waits all of the time for all of the messages: it is asked for what is left of the
+        # window, which begins with the asking, since the first message may have come right after it.
+        asked = time.monotonic()
+        left = (
+            self._window_s - (asked - self._window_start)
+            if self._window_start is not None
+            else self._window_s
+        )
+        timeout = min(max(left, 0.0), LONGEST_WAIT_S) if self._window_s else LONGEST_WAIT_S
         messages = self._consumer.consume(min(CONSUME_MESSAGES, self._batch_messages), timeout)
         if messages:
-            self._distribute(messages)
+            self._distribute(messages, asked)
         return self._due()
+
+    def hold(self, partitions: frozenset[PartitionId]) -> None:
+        """Leave some partitions alone from now on, and read the others; what was read goes its way."""
+        if self._consumer is None or partitions == self._held:
+            return
+        if begun := [_place(item) for item in self._held - partitions]:
+            self._consumer.resume(begun)
+        if ended := [_place(item) for item in partitions - self._held]:
+            self._consumer.pause(ended)
+        self._held = partitions
 
     def close(self) -> None:
         """Let the fetched messages go and disconnect."""
         if self._consumer is not None:
             self._consumer.close()
 
-    def _distribute(self, messages: list[Message]) -> None:
+    def _distribute(self, messages: list[Message], asked: float) -> None:
+        was_waiting = self._window_start is not None
         if any(map(Message.error, messages)):
             good: list[Message] = []
             for message in messages:
@@ -159,6 +184,8 @@ class RangeReader:
             self._place_runs(good)
         else:
             self._place_runs(messages)
+        if not was_waiting and self._window_start is not None:
+            self._window_start = asked
 
     def _place_runs(self, messages: list[Message]) -> None:
         """Messages of one partition come in long runs: cut at the borders, not message by message."""

@@ -17,11 +17,10 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 import pyarrow as pa
-from psycopg import sql
 from pyarrow import fs
 
 from orchestration.ingest.contracts import TopicContract
@@ -226,8 +225,8 @@ _LETTERS_BY_ID = "select to_jsonb(d)::text from ops.dead_letters as d where d.de
 _FINDINGS = "select to_jsonb(f)::text from ops.landing_findings as f where f.batch_id = any(%(ids)s)"
 
 
-def _lines(connection: psycopg.Connection[Any], statement: str, ids: list[int]) -> list[str]:
-    return [str(line) for (line,) in connection.execute(sql.SQL(statement), {"ids": ids})]
+def _lines(connection: psycopg.Connection[Any], statement: LiteralString, ids: list[int]) -> list[str]:
+    return [str(line) for (line,) in connection.execute(statement, {"ids": ids})]
 
 
 def _key(line: str, kind: Kind) -> int:

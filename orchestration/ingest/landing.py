@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 from confluent_kafka.admin import AdminClient
 
+from orchestration.ingest.batch import Batch
 from orchestration.ingest.contracts import Direction, TopicContract, load_contracts
 from orchestration.ingest.landing_report import LandingProgress, LandingReport, landed_since
 from orchestration.ingest.leases import acquire, holder_of, topic_lease
@@ -34,6 +35,7 @@ from orchestration.ingest.outbox import relay_outbox
 from orchestration.ingest.partition_share import PartitionShare
 from orchestration.ingest.pipeline import LandingPipeline, PipelineSettings
 from orchestration.ingest.producer import DeliveryError, MessageProducer
+from orchestration.ingest.run_limits import RunLimits, SizeGate
 from orchestration.ingest.services import LandingServices
 
 FOLLOW_POLL_S = 0.2
@@ -59,6 +61,7 @@ def land_topic(
     contracts: Mapping[str, TopicContract] | None = None,
     settings: PipelineSettings | None = None,
     partitions: Collection[int] | None = None,
+    limits: RunLimits | None = None,
 ) -> LandingReport:
     """Land everything that the topic holds now, into Postgres and the lake.
 
@@ -73,6 +76,7 @@ def land_topic(
         contracts: Contracts by topic; those of the repository by default.
         settings: Sizes and times.
         partitions: Land only these, while other landers land the rest; all by default.
+        limits: How much at most; everything by default.
 
     Returns:
         What was landed.
@@ -86,7 +90,10 @@ def land_topic(
             f"{topic} is no topic that is landed; known are {', '.join(landed_topics(contracts))}. "
             "A new one needs a contract with direction `in`."
         )
-    landing = _Landing(topic, services, contracts, until, run_id, settings or PipelineSettings(), partitions)
+    landing = _Landing(
+        topic, services, contracts, until, run_id, settings or PipelineSettings(), partitions,
+        limits or RunLimits(),
+    )  # fmt: skip
     holder = holder_name(run_id or "opsgraph land")
     while True:
         lease = acquire(services.database_url, topic_lease(topic), holder, is_shared=partitions is not None)
@@ -130,8 +137,9 @@ class _Landing:
         run_id: str | None,
         settings: PipelineSettings,
         partitions: Collection[int] | None,
+        limits: RunLimits,
     ) -> None:
-        self._partitions = partitions
+        self._partitions, self._limits = partitions, limits
         self._topic, self._services, self._contracts = topic, services, contracts
         self._until, self._run_id, self._settings = until, run_id, settings
         self._started = time.perf_counter()
@@ -144,13 +152,20 @@ class _Landing:
         planned, findings = prepare(
             self._services, self._admin, [self._topic], self._until, self._run_id, self._is_own
         )
+        planned, ending = self._limits.capped(planned), threading.Event()
+        gate = SizeGate(self._limits, ending)
+
+        def committed(batches: list[Batch]) -> None:
+            progress.add(batches)
+            gate.add(batches)
+
         pipeline = LandingPipeline(
             self._services, self._contracts, planned.pending, is_bounded=True,
-            settings=self._settings, run_id=self._run_id, on_commit=progress.add,
+            settings=self._settings, run_id=self._run_id, on_commit=committed,
             is_shared=self._partitions is not None,
         )  # fmt: skip
         assigned = time.perf_counter()
-        pipeline.run(threading.Event())
+        pipeline.run(ending)
         seconds = time.perf_counter() - self._started
         if pipeline.lake_failure is not None:
             raise LandingError(

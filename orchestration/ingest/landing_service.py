@@ -8,8 +8,10 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
+from pathlib import Path
 
 import psycopg
 from confluent_kafka import KafkaException
@@ -26,12 +28,21 @@ from orchestration.ingest.outbox import relay_outbox
 from orchestration.ingest.partition_share import PartitionShare
 from orchestration.ingest.pipeline import LandingPipeline, PipelineSettings
 from orchestration.ingest.producer import DeliveryError, MessageProducer
+from orchestration.ingest.quotas import Debts, quotas
 from orchestration.ingest.services import LandingServices
+from orchestration.ingest.sink_states import (
+    CONNECT_S,
+    LONGEST_PAUSE_S,
+    Breakers,
+    Heartbeat,
+    Sink,
+    sink_of,
+)
 
 log = logging.getLogger(__name__)
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 PLAN_CHECK_S = 5.0  # how soon new partitions and recreated topics are noticed
 COLLECT_EVERY_S = 60.0
+OTHER_PAUSE_S = 3.0  # after what is no sink's failure, for example another lander's fence
 LEASE_PAUSE_S = 2.0
 FRESH = PipelineSettings(batch_messages=20_000, window_s=0.2)
 """Small windows: at 10,000 messages/s a row is visible 0.2 s after it was produced, about."""
@@ -56,6 +67,7 @@ class LandingService:
         dagster_url: str | None = None,
         settings: PipelineSettings = FRESH,
         is_shared: bool = False,
+        state_file: Path | None = None,
     ) -> None:
         """Set up; nothing is read before `run`.
 
@@ -66,12 +78,17 @@ class LandingService:
             dagster_url: Web server that is told of materializations; None tells nobody.
             settings: Sizes and times.
             is_shared: Share the partitions of each topic with other services that share them.
+            state_file: Where the state of the sinks is said besides Postgres, in case that is away.
         """
         self._services, self._contracts, self._topics = services, contracts, list(topics)
         self._settings, self._is_shared = settings, is_shared
         self._stop = threading.Event()
         self._reports = DagsterReports(dagster_url)
-        self._pause_s = FIRST_PAUSE_S
+        self._breakers = Breakers()
+        self._heartbeat = Heartbeat(
+            services.database_url, holder_name("opsgraph land --follow"), self._breakers, state_file
+        )
+        self._debts = Debts(self._quotas)
         self._has_dead_letters = threading.Event()
 
     def stop(self) -> None:
@@ -79,9 +96,10 @@ class LandingService:
         self._stop.set()
 
     def run(self) -> None:
-        """Land until `stop` is called. Failures are logged and waited out, ever longer up to 15 s."""
+        """Land until `stop` is called. A sink that fails is waited for, ever longer up to 15 s."""
         relay = threading.Thread(target=self._relay, name="outbox relay")
         relay.start()
+        self._heartbeat.start()
         gc.disable()  # no cycles arise per message; `_check` collects once a minute
         try:
             while not self._stop.is_set():
@@ -90,20 +108,35 @@ class LandingService:
                 except PlanChangedError as change:
                     log.info("%s: starting again from the ledger", change)
                 except PASSING as error:
-                    log.warning("landing pauses for %.1f s: %s", self._pause_s, error)
-                    self._pause()
-                except Exception:  # a fault of ours: one topic's must not end the landing of all for good
-                    log.exception("landing failed and is tried again in %.1f s", self._pause_s)
-                    self._pause()
+                    self._pause(error)
+                except Exception as error:  # a fault of ours must not end the landing of all topics for good
+                    log.exception("landing failed and is tried again")
+                    self._pause(error)
         finally:
             gc.enable()
             self._stop.set()
             relay.join()
             self._reports.close()
+            self._heartbeat.close()
 
-    def _pause(self) -> None:
-        self._stop.wait(self._pause_s)
-        self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+    def _pause(self, error: BaseException) -> None:
+        sink = sink_of(error)
+        pause_s = self._breakers.failed(sink, error) if sink else OTHER_PAUSE_S
+        log.info("landing goes on in %.1f s: %s", pause_s, error)
+        self._stop.wait(pause_s)
+
+    def _quotas(self) -> dict[str, float]:
+        try:
+            with psycopg.connect(self._services.database_url, connect_timeout=CONNECT_S) as connection:
+                return quotas(connection)
+        except psycopg.Error:  # the next commit meets the same and says so
+            return {}
+
+    def _of_lake(self, error: Exception | None) -> None:
+        if error is None:
+            self._breakers.succeeded(Sink.LAKE)
+        else:
+            self._breakers.failed(Sink.DISK if sink_of(error) is Sink.DISK else Sink.LAKE, error)
 
     def _hold_and_land(self) -> None:
         with ExitStack() as stack:
@@ -139,7 +172,8 @@ class LandingService:
         admin = AdminClient({"bootstrap.servers": self._services.bootstrap_servers})
         found = set(broker_bounds(admin, self._topics))
         own = found if share is None else _settled(share, found)
-        watch = _Watch(admin, self._topics, found, leases, share, self._stop)
+        well = partial(self._breakers.succeeded, Sink.KAFKA, Sink.POSTGRES)
+        watch = _Watch(admin, self._topics, found, leases, share, self._stop, well)
         if not own:
             while not watch.ending.wait(1.0):
                 watch.check()
@@ -152,13 +186,14 @@ class LandingService:
         pipeline = LandingPipeline(
             self._services, self._contracts, planned.pending, is_bounded=False,
             settings=self._settings, run_id="service", on_commit=self._committed,
-            is_shared=share is not None,
+            is_shared=share is not None, waiting=self._debts.waiting, on_lake=self._of_lake,
         )  # fmt: skip
         log.info("landing %d of %d partitions of %s", len(own), len(found), ", ".join(self._topics))
         pipeline.run(watch.ending, watch.check)
 
     def _committed(self, batches: list[Batch]) -> None:
-        self._pause_s = FIRST_PAUSE_S
+        self._breakers.succeeded(Sink.POSTGRES, Sink.KAFKA, Sink.DISK)
+        self._debts.add(batches)
         self._reports.add(batches)
         if any(batch.dead_letters for batch in batches):
             self._has_dead_letters.set()
@@ -189,7 +224,9 @@ class _Watch:
         leases: list[Lease],
         share: PartitionShare | None,
         stop: threading.Event,
+        well: Callable[[], None],
     ) -> None:
+        self._well = well
         self._admin, self._topics, self._partitions, self._leases = admin, topics, partitions, leases
         self._share, self._stop = share, stop
         self.ending = threading.Event()
@@ -211,6 +248,7 @@ class _Watch:
         if any(lease.is_lost for lease in self._leases):
             raise PlanChangedError("a lease was lost with its database session")
         found = set(broker_bounds(self._admin, self._topics))
+        self._well()  # the broker has answered, and the leases' session stands
         if found != self._partitions:
             changed = ", ".join(sorted(str(item) for item in found ^ self._partitions))
             raise PlanChangedError(f"partitions changed ({changed})")

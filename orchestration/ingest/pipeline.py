@@ -6,9 +6,11 @@ and `landing_service` do.
 """
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -31,6 +33,7 @@ from orchestration.ingest.services import LandingServices
 
 log = logging.getLogger(__name__)
 LAKE_RETRY_S = 10.0
+TURN_S = 0.0005
 BATCH_IDS_AT_ONCE = 200
 LAKE_QUEUE = 16  # groups that may wait for the lake of a service, at most 110 MiB
 
@@ -69,6 +72,8 @@ class LandingPipeline:
         run_id: str | None,
         on_commit: Callable[[list[Batch]], None],
         is_shared: bool = False,
+        waiting: Callable[[], frozenset[PartitionId]] | None = None,
+        on_lake: Callable[[Exception | None], None] = lambda _: None,
     ) -> None:
         """Set up the stages; nothing is read before `run`.
 
@@ -81,10 +86,13 @@ class LandingPipeline:
             run_id: Written into the ledger.
             on_commit: Told of each committed group of batches, one group at a time.
             is_shared: Whether other landers work on the topics' other partitions.
+            waiting: Asked between reads for the partitions that are to be left alone for now.
+            on_lake: Told of each failure of the lake, and of None when it took rows.
         """
         self._services, self._contracts, self._ranges = services, contracts, ranges
         self._is_bounded, self._settings, self._run_id = is_bounded, settings, run_id
         self._on_commit, self._is_shared = on_commit, is_shared
+        self._waiting, self._on_lake = waiting, on_lake
         self._failed = threading.Event()
         self._failure: BaseException | None = None
         self._chunks: Pipe[list[Chunk]] = Pipe(settings.queue_length, self._failed)
@@ -115,11 +123,14 @@ class LandingPipeline:
             threading.Thread(target=self._guard, args=(stage,))
             for stage in (self._prepare, *loads, self._fill_lake)
         ]
-        for stage in stages:
-            stage.start()
-        self._guard(lambda: self._consume(stop, check))
-        for stage in stages:
-            stage.join()
+        if not self._is_bounded:  # seconds of work under Python's lock, which rows would wait for
+            import pyiceberg.catalog.sql  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        with _short_turns():
+            for stage in stages:
+                stage.start()
+            self._guard(lambda: self._consume(stop, check))
+            for stage in stages:
+                stage.join()
         if self._failure is not None:
             raise self._failure
 
@@ -141,6 +152,8 @@ class LandingPipeline:
         try:
             while not (stop.is_set() or self._failed.is_set()):
                 check()
+                if self._waiting is not None:
+                    reader.hold(self._waiting())
                 if chunks := reader.read():
                     self._chunks.put(chunks)
                 if self._is_bounded and reader.is_finished:
@@ -207,11 +220,26 @@ class LandingPipeline:
         contracts = {topic: self._contracts[topic] for topic in topics}
         own = {t: {p.partition for p in self._ranges if p.topic == t} for t in topics}
         partitions = own if self._is_shared else dict.fromkeys(topics)
-        lake = _LakeTables(self._services, contracts, self._settings.lake_flush, partitions)
+        lake = _LakeTables(self._services, contracts, self._settings.lake_flush, partitions, self._on_lake)
         while (group := self._committed.get(POLL_S)) is not None:
             lake.take([] if isinstance(group, Nothing) else group)
         lake.finish(self._has_skipped_lake)
         self.lake_failure, self.lake_rows = lake.failure, lake.rows
+
+
+@contextmanager
+def _short_turns() -> Generator[None]:
+    """Let a thread that wants Python's lock have it after 0.5 ms.
+
+    Each call into a native library gives the lock up and asks for it again; while another thread
+    computes, every one of some hundred calls per batch would wait for the usual 5 ms.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 class _LakeTables:
@@ -223,9 +251,10 @@ class _LakeTables:
         contracts: Mapping[str, TopicContract],
         flush: FlushSettings,
         partitions: Mapping[str, Collection[int] | None],
+        tell: Callable[[Exception | None], None],
     ) -> None:
         self._services, self._contracts, self._flush = services, contracts, flush
-        self._partitions = partitions
+        self._partitions, self._tell = partitions, tell
         self._lake: Lake | None = None
         self._writers: dict[str, LakeWriter] = {}
         self._retry_at: dict[str, float] = dict.fromkeys(contracts, 0.0)
@@ -262,12 +291,14 @@ class _LakeTables:
             self._append(topic, batches)
             if is_last or self._writers[topic].is_due():
                 self.rows += self._writers[topic].flush()
+                self._tell(None)
         except Exception as error:
             log.warning(
                 "lake table of %s can't be written (%s); it catches up from Postgres, which has the rows",
                 topic, error,
             )  # fmt: skip
             self.failure = error
+            self._tell(error)
             writer = self._writers.pop(topic, None)
             if writer:
                 writer.abandon()
@@ -282,6 +313,7 @@ class _LakeTables:
         self.rows += writer.catch_up()
         self._writers[topic] = writer
         self.failure = None
+        self._tell(None)
 
     def _append(self, topic: str, batches: list[Batch]) -> None:
         writer = self._writers[topic]

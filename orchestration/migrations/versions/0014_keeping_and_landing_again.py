@@ -19,7 +19,8 @@ alter table ops.landing_ledger
 create index landing_ledger_superseding on ops.landing_ledger (topic, batch_id) where superseded < 0;
 
 create index dead_letters_batch on ops.dead_letters (batch_id);
-create index dead_letters_replay_batch on ops.dead_letters (replay_batch_id) where replay_batch_id is not null;
+create index dead_letters_replay_batch on ops.dead_letters (replay_batch_id)
+    where replay_batch_id is not null;
 
 alter table ops.landing_findings
     drop constraint landing_findings_kind_check,

@@ -118,7 +118,7 @@ def test_without_lake_kafka_gives_the_same_rows(plant: Plant) -> None:
 
 
 def test_what_the_contract_reads_otherwise_becomes_a_newer_version(plant: Plant) -> None:
-    """Forbids a correction that rewrites what was known, or a ledger that counts both versions as messages."""
+    """Forbids a correction that rewrites what was known, or a ledger that counts both as messages."""
     lines = [
         json.dumps(log_line(number, **({"host": "edge-1"} if number < 3 else {}))).encode()
         for number in range(10)
