@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.uint8]
 ROWS_PER_LAYOUT = 500
 """A layout costs some 150 µs, as much as the general reader takes for 250 datums."""
-MOST_LAYOUTS = 64
+FEW_LAYOUTS, MOST_LAYOUTS = 4, 64  # the general reader takes 2 ms however few datums there are
 NULL_BRANCH, VALUE_BRANCH = 0, 2  # zigzag of 0 and 1
 LONGEST = {"int": 4, "long": 8}
 """Bytes of the longest number that is read here; longer ones are rare and need a check of their bits."""
@@ -151,7 +151,7 @@ class AvroLayouts:
         Raises:
             UnfitError: Too many layouts, or values that need the general reader.
         """
-        most = min(MOST_LAYOUTS, 1 + len(datums) // ROWS_PER_LAYOUT)
+        most = min(MOST_LAYOUTS, FEW_LAYOUTS + len(datums) // ROWS_PER_LAYOUT)
         lengths = np.unique(datums.sizes)
         if len(lengths) > most:
             raise UnfitError(f"{len(lengths)} lengths in {len(datums)} datums")
@@ -245,27 +245,23 @@ class _Part:
 
 
 def _text(parts: Sequence[_Part], number: int) -> pl.Series:
-    columns: list[pl.Series] = []
+    columns: list[pa.Array] = []
     for part in parts:
         begin, size = part.places[number]
         count = len(part.table)
         if size < 0:
-            columns.append(pl.Series(dtype=pl.String).extend_constant(None, count))
-            continue
-        data = part.table[:, begin : begin + size]
-        if (data == data[0]).all():
-            columns.append(pl.repeat(data[0].tobytes().decode("ascii"), count, eager=True))
+            columns.append(pa.nulls(count, pa.large_string()))
             continue
         ends = pa.py_buffer(np.arange(count + 1) * size)
-        data = pa.py_buffer(np.ascontiguousarray(data))
-        columns.append(pl.Series(pa.LargeStringArray.from_buffers(count, ends, data)))
-    return columns[0] if len(columns) == 1 else pl.concat(columns)
+        data = pa.py_buffer(np.ascontiguousarray(part.table[:, begin : begin + size]))
+        columns.append(pa.LargeStringArray.from_buffers(count, ends, data))
+    return pl.Series(columns[0] if len(columns) == 1 else pa.concat_arrays(columns))
 
 
 def _number(parts: Sequence[_Part], number: int, primitive: str) -> pl.Series:
     count = sum(len(part.table) for part in parts)
     if all(part.places[number][1] < 0 for part in parts):
-        return pl.Series(np.zeros(0, NUMBERS[primitive])).extend_constant(None, count)
+        return pl.Series(pa.nulls(count, pa.from_numpy_dtype(NUMBERS[primitive])))
     values = np.zeros(count, NUMBERS[primitive])
     missing: NDArray[np.bool_] | None = None
     start = 0
