@@ -211,6 +211,16 @@ def verdicts(
         ).fetchall()
 
 
+def drifted_slices(connection: psycopg.Connection, verdict_id: int) -> dict[tuple[str, str], datetime]:
+    """Tenant and model → first instant of the drift that a CONCEPT verdict was about; empty for others."""
+    rows = connection.execute(
+        "select tenant_id, model_name, window_from from ml.drift_verdicts"
+        " where verdict_id = %s and verdict = 'CONCEPT' and model_name is not null",
+        (verdict_id,),
+    ).fetchall()
+    return {(tenant_id, model_name): window_from for tenant_id, model_name, window_from in rows}
+
+
 def retraining_requests(connection: psycopg.Connection, after: int = 0) -> list[LedgerRow]:
     """CONCEPT verdicts after a row that ask for a challenger, each once, under its digest; oldest first.
 

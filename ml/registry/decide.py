@@ -1,7 +1,7 @@
 """Decide on challengers, by rule or by a person; and take a promotion back. Each leaves a ledger row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -83,18 +83,30 @@ def decide_pending(
     tenant_ids: Sequence[str],
     horizons: Sequence[Horizon],
     rule: PromotionRule | None = None,
+    drifted: Mapping[tuple[str, str], datetime] | None = None,
 ) -> list[Decision]:
     """Decide on every tenant's challenger that the ledger has no decision on yet.
 
     A champion alias that a person moved in MLflow is entered first: the ledger follows the alias.
+
+    Args:
+        connection: Of the ledger.
+        registry: Where the versions are.
+        tenant_ids: Whose challengers.
+        horizons: Of which models.
+        rule: How to decide.
+        drifted: Tenant and model → start of the drift that its challenger was trained for.
     """
+    settings = rule or PromotionRule()
     decisions: list[Decision] = []
     for tenant_id in tenant_ids:
         for horizon in horizons:
             found = [follow_alias(connection, registry, tenant_id, horizon.model_name)]
             challenger = registry.by_alias(horizon.model_name, "challenger", tenant_id)
             if challenger:
-                found.append(decide(connection, registry, challenger, horizon, rule=rule))
+                since = (drifted or {}).get((tenant_id, horizon.model_name))
+                own = settings if since is None else replace(settings, drifted_since=since)
+                found.append(decide(connection, registry, challenger, horizon, rule=own))
             decisions += [decision for decision in found if decision]
     return decisions
 

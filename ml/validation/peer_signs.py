@@ -18,6 +18,8 @@ _RIDGE = 1e-2
 _EXPLAINS = 0.35
 _FEWEST_PAIRS = 60
 _APART = 0.1
+# A duplicate that began within the window shows in its last days.
+DUPLICATE_DAYS = 5
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,10 @@ def _duplicates(readings: Readings) -> list[Sign]:
     for first in range(len(readings.metrics)):
         for second in range(first + 1, len(readings.metrics)):
             before = _correlation(steps[:split, first], steps[:split, second])
-            now = _correlation(steps[split:, first], steps[split:, second])
+            now = max(
+                _correlation(steps[since:, first], steps[since:, second])
+                for since in (split, -DUPLICATE_DAYS * readings.steps_per_day)
+            )
             # Sensors that always move nearly together must lose nearly all that set them apart.
             needed = max(DUPLICATE_CORRELATION, 1.0 - _APART * (1.0 - before))
             if now < needed or before > 0.95 or np.isnan(before):

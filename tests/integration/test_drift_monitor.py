@@ -7,7 +7,15 @@ import psycopg
 import pytest
 
 from ml.datasets import incident_calendar
-from ml.drift.ledger import Subject, record, release, retraining_requests, verdicts
+from ml.drift.ledger import (
+    Subject,
+    drifted_slices,
+    record,
+    reference_starts,
+    release,
+    retraining_requests,
+    verdicts,
+)
 from ml.drift.tenant_readings import grid
 from ml.drift.verdict import Judgement, Verdict, judge
 from ml.features.history import EQUIPMENT_SCHEMA, EVENT_SCHEMA, INCIDENT_SCHEMA, INSTANT, PlantHistory
@@ -55,6 +63,48 @@ def test_same_event_is_recorded_once(database_url: str) -> None:
         assert retraining_requests(connection, after=asked[0].verdict_id) == []
         assert [row.verdict for row in verdicts(connection, "t")] == ["CONCEPT"]
         assert record(connection, of_machine(), said(Verdict.NO_DRIFT)) is None
+
+
+def test_a_weak_accusation_asks_when_it_is_made_again(database_url: str) -> None:
+    """Forbids a training for what chance says a few times a year; its repetition within weeks asks.
+
+    The training's challenger is then judged since the start of the second window, for that model alone.
+    """
+    weak = Judgement(Verdict.CONCEPT, (), "a little", {"reason": "a little", "is_clear": False})
+    with psycopg.connect(database_url) as connection:
+        for days in (0, 40):
+            end = END + timedelta(days=days)
+            record(connection, Subject("t", None, "failure-24h", end - timedelta(days=10), end), weak)
+        assert retraining_requests(connection) == []
+        end = END + timedelta(days=50)
+        row = record(connection, Subject("t", None, "failure-24h", end - timedelta(days=10), end), weak)
+        assert row is not None
+        assert [asked.verdict_id for asked in retraining_requests(connection)] == [row.verdict_id]
+        assert drifted_slices(connection, row.verdict_id) == {("t", "failure-24h"): end - timedelta(days=10)}
+        assert drifted_slices(connection, 0) == {}
+
+
+def test_a_new_mode_is_named_once_until_its_reference_stands(database_url: str) -> None:
+    """Forbids a mode that is named every week until the old one has left the reference.
+
+    Known from its window's start (day -10), its reference has 21 days from day 11 on: a window that starts
+    later is compared with it, and then a mode is a new one.
+    """
+    with psycopg.connect(database_url) as connection:
+        assert record(connection, of_machine(), said(Verdict.OPERATING_MODE)) is not None
+        assert reference_starts(connection, "t", END) == {"M-1": WINDOW_FROM}
+        assert reference_starts(connection, "t", END - timedelta(hours=1)) == {}
+        for days in (8, 16):
+            assert (
+                record(connection, of_machine(END + timedelta(days=days)), said(Verdict.OPERATING_MODE))
+                is None
+            )
+        # A broken sensor is told all the while.
+        broken = record(connection, of_machine(END + timedelta(days=8)), said(Verdict.SENSOR_FAULT, "m"))
+        assert broken is not None
+        assert (
+            record(connection, of_machine(END + timedelta(days=22)), said(Verdict.OPERATING_MODE)) is not None
+        )
 
 
 def plant(incidents: list[tuple[int, int]], disturbed: list[tuple[int, int]]) -> PlantHistory:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from orchestration.defs.promotion.assets import DRIFT_VERDICT_TAG
 from orchestration.defs.training.schedules import training
 from orchestration.resources.postgres import PostgresResource
 
@@ -22,7 +23,7 @@ def retrain_on_concept(context: dg.SensorEvaluationContext, postgres: PostgresRe
     requests = [
         dg.RunRequest(
             run_key=row.evidence_digest,
-            tags={"opsgraph/tenant": row.tenant_id, "opsgraph/drift_verdict": str(row.verdict_id)},
+            tags={"opsgraph/tenant": row.tenant_id, DRIFT_VERDICT_TAG: str(row.verdict_id)},
         )
         for row in rows
     ]

@@ -8,6 +8,9 @@ from orchestration.defs.promotion.results import prediction_result, promotion_re
 from orchestration.resources.mlflow import MlflowResource
 from orchestration.resources.postgres import PostgresResource
 
+DRIFT_VERDICT_TAG = "opsgraph/drift_verdict"
+"""Tag of a training run: the verdict that asked for it."""
+
 
 @dg.asset(
     key=["model", "promotions"],
@@ -21,13 +24,16 @@ def promotions(
 ) -> dg.MaterializeResult:
     """Which version serves whom, since when and why: `ml.promotions`. Grain: one row per decision."""
     from ml.datasets.warehouse import tenants
+    from ml.drift.ledger import drifted_slices
     from ml.registry.decide import decide_pending
     from ml.registry.promotions import history, serving
 
     registry = mlflow.registry()
     with postgres.connect() as connection:
         rule = mlflow.promotion_rule()
-        decisions = decide_pending(connection, registry, tenants(postgres.url), HORIZONS, rule)
+        # A training that a verdict asked for has to win where the drift is, and not lose elsewhere.
+        drifted = drifted_slices(connection, int(context.run_tags.get(DRIFT_VERDICT_TAG, 0)))
+        decisions = decide_pending(connection, registry, tenants(postgres.url), HORIZONS, rule, drifted)
         return promotion_result(decisions, serving(connection), history(connection, limit=20))
 
 
