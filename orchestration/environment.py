@@ -228,6 +228,27 @@ class Environment(BaseSettings):
         validation_alias="OPSGRAPH_PLATFORM_TENANT",
         description="Tenant that is told of troubles of the platform itself: a dead service, dead letters.",
     )
+    hot_days: int | None = Field(
+        default=None,
+        ge=1,
+        validation_alias="OPSGRAPH_HOT_DAYS",
+        description="Days of landing after which nightly care takes rows out of raw; the lake keeps them. "
+        "Unset: they stay.",
+    )
+    warm_days: int | None = Field(
+        default=None,
+        ge=1,
+        validation_alias="OPSGRAPH_WARM_DAYS",
+        description="Days of landing after which the lake's files move to its archived prefix. "
+        "Unset: they stay.",
+    )
+    dagster_runs_kept_days: int = Field(
+        default=90,
+        ge=1,
+        validation_alias="OPSGRAPH_RUNS_KEPT_DAYS",
+        description="Days after which finished Dagster runs and their events go, except those that hold "
+        "an asset's last materialization or a partition's.",
+    )
     fsync: bool = Field(
         default=True,
         validation_alias="OPSGRAPH_FSYNC",

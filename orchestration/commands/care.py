@@ -1,4 +1,4 @@
-"""Verbs of what is kept and forgotten: `erase`, `hold …`, `dead-letters expire`, `lake upkeep`.
+"""Verbs of what is kept and forgotten: `erase`, `hold …`, `retention`, `dead-letters expire`, `lake upkeep`.
 
 Add a verb here when a person decides on keeping or forgetting. Avoid logic: `orchestration.ingest` has it.
 """
@@ -24,6 +24,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the `opsgraph` command."""
     app.command("erase")(erase)
+    app.command("retention")(retention)
     app.add_typer(hold_app, name="hold")
     app.add_typer(lake_app, name="lake")
     letters_app.command("expire")(expire)
@@ -62,6 +63,40 @@ def erase(
     console.print("Kafka keeps its messages until the retention of their topics (`retention.ms`) has passed.")
     if not done.is_complete:
         raise typer.Exit(1)
+
+
+def retention(
+    hot_days: Annotated[
+        int | None, typer.Option(min=1, help="Days after which rows leave raw; the lake keeps them.")
+    ] = None,
+    warm_days: Annotated[
+        int | None, typer.Option(min=1, help="Days after which the lake's files move to its archived prefix.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would move and what is held.")] = False,
+) -> None:
+    """Move old days from Postgres to the lake alone, and in the lake to its archived prefix.
+
+    Example: `opsgraph retention --hot-days 30 --warm-days 365 --dry-run`
+    """
+    from orchestration.ingest.contracts import load_contracts
+    from orchestration.ingest.temperature import move_days
+
+    environment = Environment()
+    hot, warm = hot_days or environment.hot_days, warm_days or environment.warm_days
+    if hot is None and warm is None:
+        raise typer.BadParameter(
+            "Give --hot-days or --warm-days, or set OPSGRAPH_HOT_DAYS or OPSGRAPH_WARM_DAYS."
+        )
+    moves = move_days(
+        landing_services(environment), load_contracts(), timedelta(days=hot) if hot else None,
+        timedelta(days=warm) if warm else None, dry_run,
+    )  # fmt: skip
+    table = Table("topic", "day", "rows", "to", "")
+    for move in moves:
+        outcome = "would move" if dry_run else "has moved"
+        said = "[yellow]held: " + escape("; ".join(move.held)) + "[/yellow]" if move.held else outcome
+        table.add_row(move.topic, f"{move.day}", f"{move.rows:,}", move.target, said)
+    console.print(table if moves else "No day is old enough.")
 
 
 @hold_app.command("place")

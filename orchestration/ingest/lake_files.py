@@ -36,15 +36,15 @@ class LakeFiles:
         self._filesystem: fs.FileSystem = filesystem
         self._data = f"{root}/{DATA_DIR}"
 
-    def new_path(self, day: date, prefix: str = PREFIX) -> str:
+    def new_path(self, day: date, prefix: str = PREFIX, folder: str = DATA_DIR) -> str:
         """Path of a file that does not exist yet, for rows landed on a day.
 
         Only files of the lander's own prefix are its orphans; upkeep names its files otherwise.
         """
-        folder = f"{self._data}/landed_on={day.isoformat()}"
+        of_day = f"{self._data.removesuffix(DATA_DIR)}{folder}/landed_on={day.isoformat()}"
         if self._is_local:
-            self._filesystem.create_dir(folder, recursive=True)
-        return f"{folder}/{prefix}{uuid.uuid4().hex}{SUFFIX}"
+            self._filesystem.create_dir(of_day, recursive=True)
+        return f"{of_day}/{prefix}{uuid.uuid4().hex}{SUFFIX}"
 
     def open(self, path: str) -> Any:
         """Stream that the file is written to."""

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from orchestration.ingest.contracts import Direction, TopicContract
 from orchestration.ingest.lake import OFFSETS, Lake, position_of
+from orchestration.ingest.lake_files import DATA_DIR, LakeFiles
 from orchestration.ingest.lake_files import PREFIX as LANDED
-from orchestration.ingest.lake_files import LakeFiles
 from orchestration.ingest.lake_journal import LakeJournal, lock_table
 from orchestration.ingest.leases import acquire
 from orchestration.ingest.services import LandingServices
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 PREFIX = "compacted-"
+ARCHIVE = "archive"  # beside the folder of data: a rule of the object store can move it to cold storage
 MAX_FILES_PER_DAY = 8  # a day of 64 MiB flushes stays below; a day of a flush per minute has 1,440
 ROWS_PER_FILE = 1_000_000  # about 40 MiB on disk and 250 MiB while it is sorted
 KEPT_SNAPSHOTS = timedelta(days=7)
@@ -95,7 +96,7 @@ def _keep_up_table(table: "Table", contract: TopicContract, kept: timedelta, now
 
     LakeFiles(table).remove_unnamed(PREFIX)
     before = _files_by_day(table)
-    crowded = [day for day, files in sorted(before.items()) if files > MAX_FILES_PER_DAY]
+    crowded = [day for day, (files, rows) in sorted(before.items()) if files > _files_wanted(rows)]
     rewritten: list[date] = []
     skipped = ""
     for day in crowded:
@@ -108,18 +109,57 @@ def _keep_up_table(table: "Table", contract: TopicContract, kept: timedelta, now
     expired = _expire(table, now - kept)
     # Files of a snapshot that has expired. A lander's file of today may wait for its snapshot.
     LakeFiles(table).remove_unnamed(LANDED, now - SETTLED)
-    after = sum(_files_by_day(table).values())
-    return Upkeep(contract.table, sum(before.values()), after, tuple(rewritten), expired, skipped)
+    after = sum(files for files, _ in _files_by_day(table).values())
+    files_before = sum(files for files, _ in before.values())
+    return Upkeep(contract.table, files_before, after, tuple(rewritten), expired, skipped)
 
 
-def _files_by_day(table: "Table") -> dict[date, int]:
+def _files_wanted(rows: int) -> int:
+    """How many files a day may have: one more than a rewriting makes, but no fewer than are harmless."""
+    return max(MAX_FILES_PER_DAY, rows // ROWS_PER_FILE + 2)
+
+
+def _files_by_day(table: "Table") -> dict[date, tuple[int, int]]:
+    """Files and rows of each day."""
     if table.current_snapshot() is None:
         return {}
-    partitions = table.inspect.partitions().select(["partition", "file_count"]).to_pylist()
-    return {row["partition"]["landed_on"]: int(row["file_count"]) for row in partitions}
+    partitions = table.inspect.partitions().select(["partition", "file_count", "record_count"]).to_pylist()
+    return {
+        row["partition"]["landed_on"]: (int(row["file_count"]), int(row["record_count"]))
+        for row in partitions
+    }
 
 
-def _compact(table: "Table", contract: TopicContract, day: date) -> None:
+def days_to_archive(table: "Table", before: date) -> list[tuple[date, int]]:
+    """Days before a day that have files outside of the archived prefix, with their rows."""
+    if table.current_snapshot() is None:
+        return []
+    outside: dict[date, int] = {}
+    for row in table.inspect.files().select(["file_path", "partition", "record_count"]).to_pylist():
+        day = row["partition"]["landed_on"]
+        if day < before:
+            is_archived = f"/{ARCHIVE}/" in row["file_path"]
+            outside[day] = outside.get(day, 0) + (0 if is_archived else int(row["record_count"]))
+    return sorted((day, rows) for day, rows in outside.items() if rows)
+
+
+def archive_day(table: "Table", contract: TopicContract, day: date) -> None:
+    """Rewrite one day as sorted files below the archived prefix, which a cheaper class of storage may take.
+
+    The table, its offsets and its rows stay as they are; the old files go when their snapshots expire.
+
+    Args:
+        table: The lake table.
+        contract: Its contract.
+        day: Day of landing in UTC.
+
+    Raises:
+        CommitFailedException: A lander committed meanwhile; nothing was changed.
+    """
+    _compact(table, contract, day, ARCHIVE)
+
+
+def _compact(table: "Table", contract: TopicContract, day: date, folder: str = DATA_DIR) -> None:
     """Rewrite one day as sorted files, in one commit that keeps the table's offsets."""
     start = datetime.combine(day, time(), UTC)
     end = start + timedelta(days=1)
@@ -128,7 +168,7 @@ def _compact(table: "Table", contract: TopicContract, day: date) -> None:
     paths: list[str] = []
     try:
         for rows in _sorted_runs(table.scan(row_filter=of_day).to_arrow_batch_reader(), contract):
-            path = files.new_path(day, PREFIX)
+            path = files.new_path(day, PREFIX, folder)
             # Closed before it is published: an object store shows an object only when its stream has ended.
             with (
                 files.open(path) as sink,

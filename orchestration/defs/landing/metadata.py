@@ -61,7 +61,9 @@ def _table_rows(database_url: str, topic: str) -> int:
     """Rows of the raw table by the ledger, which the blocking check compares with the table itself."""
     with psycopg.connect(database_url) as connection:
         row = connection.execute(
-            "select coalesce(sum(landed), 0)::bigint from ops.landing_ledger where topic = %s", (topic,)
+            "select coalesce(sum(landed), 0)::bigint from ops.landing_ledger "
+            "where topic = %s and retired_at is null",
+            (topic,),
         ).fetchone()
     return int(row[0]) if row else 0
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 import dagster as dg
 
 from orchestration.defs.landing.services import landing_services
+from orchestration.environment import Environment
 from orchestration.resources.kafka import KafkaResource
 from orchestration.resources.lake import LakeResource
 from orchestration.resources.postgres import PostgresResource
@@ -45,11 +46,39 @@ def expire_dead_letters(
     context.add_output_metadata({"due": expiry.count, "legal_holds": len(expiry.held)})
 
 
-@dg.job(description="Care of what landing keeps.", executor_def=dg.in_process_executor)
+@dg.op(
+    description="Days older than OPSGRAPH_HOT_DAYS leave raw, older than OPSGRAPH_WARM_DAYS the warm prefix."
+)
+def move_old_days(
+    context: dg.OpExecutionContext, postgres: PostgresResource, kafka: KafkaResource, lake: LakeResource
+) -> None:
+    """Nothing to do where neither is set; what is held says why."""
+    from orchestration.ingest.contracts import load_contracts
+    from orchestration.ingest.temperature import move_days
+
+    settings = Environment()
+    ages = [timedelta(days=days) if days else None for days in (settings.hot_days, settings.warm_days)]
+    moves = move_days(landing_services(postgres, kafka, lake), load_contracts(), *ages, is_dry_run=False)
+    held = [f"{move.topic} {move.day}: {'; '.join(move.held)}" for move in moves if move.held]
+    context.add_output_metadata({"moved": sum(move.is_done for move in moves), "held": held})
+
+
+@dg.op(description="Finished runs older than OPSGRAPH_RUNS_KEPT_DAYS go with their events.")
+def forget_old_runs(context: dg.OpExecutionContext) -> None:
+    """The run of an asset's last materialization stays: Dagster judges freshness by it."""
+    from orchestration.defs.upkeep.old_runs import forget
+
+    forgotten = forget(context.instance, timedelta(days=Environment().dagster_runs_kept_days))
+    context.add_output_metadata({"runs": forgotten})
+
+
+@dg.job(description="Care of what landing and Dagster keep.", executor_def=dg.in_process_executor)
 def care() -> None:
     """Set off nightly, or by hand."""
     keep_up_lake()
     expire_dead_letters()
+    move_old_days()
+    forget_old_runs()
 
 
 nightly_care = dg.ScheduleDefinition(
