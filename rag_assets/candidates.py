@@ -72,6 +72,8 @@ def find_candidates(
         "fielded": library.lexical.key_scores(keys),
         "passage_words": np.maximum.reduceat(of_passages, library.first_passages[:-1]),
     }
+    near = passage_places(library, hits)
+    nearness = np.array([hit.score for hit in hits], dtype=np.float64)
     rankings: list[tuple[NDArray[np.int64], Scores]] = []
     cosines = {name: library.vectors[name].cosines(query) for name in library.vectors}
     for name in RANKINGS:
@@ -83,7 +85,7 @@ def find_candidates(
         elif name in by_words:
             rankings.append(_top(np.where(allowed, by_words[name], 0.0), DOCUMENT_DEPTH))
         else:
-            rankings.append(_of_vectors(library, hits, allowed))
+            rankings.append(_of_vectors(library, near, nearness, allowed))
     found = np.unique(np.concatenate([places for places, _ in rankings]))
     scores = np.full((len(found), len(RANKINGS)), np.nan)
     ranks = np.full((len(found), len(RANKINGS)), DOCUMENT_DEPTH, dtype=np.int64)
@@ -97,8 +99,8 @@ def find_candidates(
     fused = np.where(ranks < DOCUMENT_DEPTH, 1.0 / (RRF_K + 1 + ranks), 0.0).sum(axis=1)
     order = np.lexsort((found, -fused))
     found = found[order]
-    places = _best_passages(library, found, of_passages, hits)
-    passages = tuple(library.in_order[place] for place in places)
+    places = _best_passages(library, found, of_passages, near)
+    passages = tuple(library.in_order[place] for place in places.tolist())
     return Candidates(found, scores[order], ranks[order], fused[order], passages, of_passages[places])
 
 
@@ -113,38 +115,45 @@ def _top(scores: Scores, depth: int) -> tuple[NDArray[np.int64], Scores]:
 
 
 def _of_vectors(
-    library: TenantLibrary, hits: Sequence[VectorHit], allowed: NDArray[np.bool_]
+    library: TenantLibrary, places: NDArray[np.int64], cosines: Scores, allowed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], Scores]:
-    """Documents in the order of their best passage."""
-    best: dict[int, float] = {}
-    for hit in hits:
-        best.setdefault(owner(library, hit), hit.score)
-    places = np.fromiter(best, np.int64, len(best))
-    values = np.fromiter(best.values(), np.float64, len(best))
-    kept = allowed[places]
-    return places[kept], values[kept]
+    """Documents in the order of their best passage, from passages in the order of their cosines."""
+    owners, first = np.unique(library.owners[places], return_index=True)
+    order = np.argsort(first)
+    owners, values = owners[order], cosines[first[order]]
+    kept = allowed[owners]
+    return owners[kept], values[kept]
 
 
-def owner(library: TenantLibrary, hit: VectorHit) -> int:
-    """Where the hit's document stands in the tenant's own library."""
-    position = library.position_of.get(hit.chunk_id)
-    if position is None:
+def passage_places(library: TenantLibrary, hits: Sequence[VectorHit]) -> NDArray[np.int64]:
+    """Where the passages of hits stand in the tenant's own library.
+
+    Raises:
+        TenantLeakError: One of them is not there.
+    """
+    try:
+        return np.array([library.places[hit.chunk_id] for hit in hits], dtype=np.int64)
+    except KeyError as error:
         raise TenantLeakError(
-            f"passage {hit.chunk_id} does not belong to the tenant that asked; query stopped"
-        )
-    return position
+            f"passage {error.args[0]} does not belong to the tenant that asked; query stopped"
+        ) from error
 
 
 def _best_passages(
-    library: TenantLibrary, found: NDArray[np.int64], words: Scores, hits: Sequence[VectorHit]
-) -> list[int]:
-    """For each document the passage that its words and its meaning put first, as a place in the library."""
-    first = library.first_passages
+    library: TenantLibrary, found: NDArray[np.int64], words: Scores, near: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """For each document the passage that its words and its meaning put first, as a place in the library.
+
+    A document of whose passages none is among the first of either ranking is shown by its first one.
+    """
     fused = np.zeros(len(words))
     top, _ = _top(words, PASSAGE_DEPTH)
     fused[top] += 1.0 / (RRF_K + 1 + np.arange(len(top)))
-    for rank, hit in enumerate(hits, start=1):
-        position = owner(library, hit)
-        fused[first[position] + library.passages[hit.chunk_id].ordinal] += 1.0 / (RRF_K + rank)
-    starts = first.tolist()
-    return [starts[item] + int(fused[starts[item] : starts[item + 1]].argmax()) for item in found.tolist()]
+    fused[near] += 1.0 / (RRF_K + 1 + np.arange(len(near)))
+    ranked = np.flatnonzero(fused)
+    owners = library.owners[ranked]
+    ranked = ranked[np.lexsort((ranked, -fused[ranked], owners))]
+    owners, first = np.unique(library.owners[ranked], return_index=True)
+    best = library.first_passages[:-1].copy()
+    best[owners] = ranked[first]
+    return best[found]

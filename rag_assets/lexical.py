@@ -130,7 +130,7 @@ class SharedWords:
 
     def __init__(self, parts: Sequence[Keys], told: FieldedIndex) -> None:
         self._index = told
-        self._postings = Postings([np.unique(part) for part in parts])
+        self._postings = Postings(parts, is_distinct=True)
         self._told = self._postings.by_key(told.idfs(self._postings.keys))
         whole = np.bincount(self._postings.items, self._told, minlength=len(parts))
         self._whole = np.maximum(whole, 1e-9)
@@ -153,7 +153,7 @@ class WordPairs:
     """
 
     def __init__(self, texts: Sequence[Keys]) -> None:
-        self._postings = Postings([np.unique(pairs(text)) for text in texts])
+        self._postings = Postings([pairs(text) for text in texts], is_distinct=True)
         self._told = self._postings.by_key(idf(self._postings.holder_counts, len(texts)))
         self._unseen = float(idf(0, max(1, len(texts))))
 

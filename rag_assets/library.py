@@ -3,6 +3,7 @@
 Loaded when a build is opened. Avoid engine calls and ranking here.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -11,13 +12,18 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from rag_assets.embedding import Vectors
-from rag_assets.freshness import not_current
+from rag_assets.freshness import FirmwareInUse, not_applicable, not_current
 from rag_assets.index.contract import Passage
 from rag_assets.lexical import FieldedIndex, PassageIndex, SharedWords, WordPairs
 from rag_assets.postings import Keys, Scores
 
 LABEL_FIELDS = ("title", "file_name", "labels")
 """What a document is called."""
+
+_FRONT_MATTER = (
+    *("document_id", "version", "title", "path", "kind", "effective_on"),
+    *("supersedes", "machine_models", "firmware", "tags"),
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,13 @@ class IndexedDocument:
         """Firmware that it is written for."""
         return self.head.firmware
 
+    @cached_property
+    def digest(self) -> str:
+        """Of everything that search and citations tell of it."""
+        front = (getattr(self.head, name) for name in _FRONT_MATTER)
+        hashes = (item.content_hash for item in self.passages)
+        return hashlib.blake2b(repr((*front, *hashes)).encode(), digest_size=12).hexdigest()
+
     @property
     def content(self) -> str:
         """Its Markdown, put together again from the passages."""
@@ -83,19 +96,15 @@ class TenantLibrary:
     def __init__(
         self, passages: Iterable[Passage], vectors: Mapping[str, Mapping[str, Vectors]] | None = None
     ) -> None:
-        self.passages = {passage.chunk_id: passage for passage in passages}
         by_document: dict[str, list[Passage]] = {}
-        for passage in sorted(self.passages.values(), key=lambda item: (item.document_key, item.ordinal)):
+        for passage in sorted(passages, key=lambda item: (item.document_key, item.ordinal)):
             by_document.setdefault(passage.document_key, []).append(passage)
         self.documents = tuple(IndexedDocument(tuple(items)) for items in by_document.values())
         self.positions = {document.key: position for position, document in enumerate(self.documents)}
-        self.position_of = {
-            passage.chunk_id: position
-            for position, document in enumerate(self.documents)
-            for passage in document.passages
-        }
         self.in_order = tuple(passage for document in self.documents for passage in document.passages)
+        self.places = {passage.chunk_id: place for place, passage in enumerate(self.in_order)}
         self.first_passages = np.cumsum([0, *(len(item.passages) for item in self.documents)])
+        self.owners = np.repeat(np.arange(len(self.documents)), np.diff(self.first_passages))
         heads = [document.head.chunk_id for document in self.documents]
         self.vectors = {name: _DocumentVectors(heads, vectors or {}, name) for name in ("title", "lead")}
         fields = [_fields(document) for document in self.documents]
@@ -114,11 +123,19 @@ class TenantLibrary:
         self.lead_words = SharedWords([own["lead"] for own in fields], self.lexical)
         self.word_pairs = WordPairs([np.concatenate([own["title"], own["body"]]) for own in fields])
         self.lengths = np.array([len(own["body"]) for own in fields], dtype=np.float64)
-        self._not_current = lru_cache(maxsize=64)(self._judge)
+        self._excluded = lru_cache(maxsize=64)(self._judge)
 
     def document(self, key: str) -> IndexedDocument:
         """The document of a key (`id@version`)."""
         return self.documents[self.positions[key]]
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all documents: results for one digest are the same in every build."""
+        whole = hashlib.blake2b(digest_size=12)
+        for document in self.documents:
+            whole.update(document.digest.encode())
+        return whole.hexdigest()
 
     @cached_property
     def effective_days(self) -> np.ndarray:
@@ -126,17 +143,27 @@ class TenantLibrary:
         dates = (document.effective_on for document in self.documents)
         return np.array([day.toordinal() if day else np.nan for day in dates])
 
-    def not_current(self, on: date, inapplicable: frozenset[str] = frozenset()) -> dict[str, str]:
-        """Keys of documents that are not current on a day, with the reason.
+    def excluded(
+        self, on: date, firmware_in_use: FirmwareInUse, machine_model: str | None
+    ) -> Mapping[str, str]:
+        """Keys of documents that may not be cited, with the reason; judged once per day and machine.
+
+        Applicability comes first: an edition for newer firmware does not supersede the older one
+        for a machine that still runs the older firmware.
 
         Args:
             on: The day of the question.
-            inapplicable: Keys that can't supersede anything for this question.
+            firmware_in_use: What the machines in question run.
+            machine_model: Model of the machine that the question is about, if it is about one.
         """
-        return self._not_current(on, inapplicable)
+        return self._excluded(on, frozenset(firmware_in_use.items()), machine_model)
 
-    def _judge(self, on: date, inapplicable: frozenset[str]) -> dict[str, str]:
-        return not_current((item for item in self.documents if item.key not in inapplicable), on)
+    def _judge(
+        self, on: date, in_use: frozenset[tuple[str, frozenset[str]]], machine_model: str | None
+    ) -> Mapping[str, str]:
+        inapplicable = not_applicable(self.documents, dict(in_use), machine_model)
+        applicable = (item for item in self.documents if item.key not in inapplicable)
+        return {**inapplicable, **not_current(applicable, on)}
 
 
 class _DocumentVectors:
@@ -152,7 +179,9 @@ class _DocumentVectors:
         """Shape (documents,); NaN where a document has no such vector."""
         found = np.full(self._count, np.nan)
         if self._matrix is not None:
-            found[self._places] = self._matrix @ query
+            # One dot product per row, on one thread: BLAS would start threads for 0.1 ms of work, and wait
+            # for them for 5 ms wherever the other core is busy.
+            found[self._places] = np.vecdot(self._matrix, query)
         return found
 
 

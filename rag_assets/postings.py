@@ -5,6 +5,7 @@ Avoid formulas here (`rag_assets.lexical`).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,10 @@ class Postings:
 
     Args:
         texts: Keys of each item in order of appearance, repeats kept.
-        weights: What one occurrence counts, for each item; by default 1.
+        weights: What one occurrence counts, for each text; by default 1.
         item_of: Item that each text belongs to; by default its own position.
         item_count: Number of items; by default that of the texts.
+        is_distinct: A key counts once per item, however often it occurs there.
     """
 
     def __init__(
@@ -31,20 +33,31 @@ class Postings:
         weights: Sequence[float] | None = None,
         item_of: Sequence[int] | None = None,
         item_count: int | None = None,
+        is_distinct: bool = False,
     ) -> None:
         self.item_count = len(texts) if item_count is None else item_count
-        lengths = np.array([len(text) for text in texts], dtype=np.int64)
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         owners = np.arange(len(texts)) if item_of is None else np.asarray(item_of)
-        keys = np.concatenate([*texts, np.empty(0, np.uint32)]).astype(np.uint64)
-        pairs = keys << _ITEM_BITS | np.repeat(owners, lengths).astype(np.uint64)
-        order = np.argsort(pairs, kind="stable")
-        pairs = pairs[order]
-        starts = np.flatnonzero(np.diff(pairs, prepend=pairs[:1] + np.uint64(1)))
-        each = np.repeat(np.ones(len(texts)) if weights is None else np.asarray(weights), lengths)[order]
-        self.values: Scores = np.add.reduceat(each, starts) if len(pairs) else np.empty(0)
+        pairs = np.concatenate([*texts, np.empty(0, np.uint32)]).astype(np.uint64)
+        pairs <<= _ITEM_BITS
+        pairs |= np.repeat(owners.astype(np.uint64), lengths)
+        if weights is None:
+            # Sorting alone takes a fifth of the time that sorting an order takes.
+            pairs.sort()
+            starts = _starts(pairs)
+            counts = np.diff(starts, append=len(pairs)).astype(np.float64)
+            self.values: Scores = np.ones(len(starts)) if is_distinct else counts
+        else:
+            order = np.argsort(pairs, kind="stable")
+            pairs = pairs[order]
+            starts = _starts(pairs)
+            each = np.repeat(np.asarray(weights), lengths)[order]
+            self.values = np.add.reduceat(each, starts) if len(pairs) else np.empty(0)
         held = pairs[starts]
         self.items: NDArray[np.int64] = (held & np.uint64(0xFFFFFFFF)).astype(np.int64)
-        self.keys, first = np.unique((held >> _ITEM_BITS).astype(np.uint32), return_index=True)
+        keys = (held >> _ITEM_BITS).astype(np.uint32)
+        first = _starts(keys)
+        self.keys: Keys = keys[first]
         self.bounds: NDArray[np.int64] = np.append(first, len(held)).astype(np.int64)
 
     @property
@@ -77,3 +90,10 @@ class Postings:
         items = np.concatenate([self.items[span] for span in spans])
         found = np.concatenate([weights[span] for span in spans])
         return np.bincount(items, found, minlength=self.item_count).astype(np.float64)
+
+
+def _starts(ordered: NDArray[Any]) -> NDArray[np.int64]:
+    """Where a new value begins in a sorted array."""
+    is_new = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
+    return np.flatnonzero(is_new)

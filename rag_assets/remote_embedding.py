@@ -21,6 +21,10 @@ class Embeddings(Protocol):
         """Vectors of texts."""
         ...
 
+    def embed_query(self, text: str) -> list[float]:
+        """Vector of a question."""
+        ...
+
 
 class DimensionMismatchError(ValueError):
     """An endpoint's vectors are not as long as configured; the build fails, not the query."""
@@ -49,13 +53,24 @@ class RemoteEmbedder:
         rows: list[list[float]] = []
         for start in range(0, len(texts), _TEXTS_PER_CALL):
             rows.extend(self._client.embed_documents(list(texts[start : start + _TEXTS_PER_CALL])))
+        return self._checked(rows)
+
+    def embed_question(self, text: str) -> Vectors:
+        """The endpoint's vector of a question; Gemini's differ from those of documents.
+
+        Raises:
+            DimensionMismatchError: The endpoint gives vectors of another length.
+        """
+        return self._checked([self._client.embed_query(text)])[0]
+
+    def _checked(self, rows: list[list[float]]) -> Vectors:
         wrong = next((len(row) for row in rows if len(row) != self.dimension), None)
         if wrong is not None:
             raise DimensionMismatchError(
                 f"{self.name} gives vectors of {wrong} numbers, {self.dimension} are configured: "
                 "nothing was indexed; set the model's own dimension and build again"
             )
-        vectors = np.array(rows, dtype=np.float32).reshape(len(texts), self.dimension)
+        vectors = np.array(rows, dtype=np.float32).reshape(len(rows), self.dimension)
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 

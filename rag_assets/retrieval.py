@@ -22,7 +22,7 @@ from rag_assets.candidates import (
     find_candidates,
 )
 from rag_assets.embedding import Embedder, Vectors
-from rag_assets.freshness import FirmwareInUse, not_applicable
+from rag_assets.freshness import FirmwareInUse
 from rag_assets.index.contract import OpenBuild, Passage, TenantScope, VectorQuery
 from rag_assets.lexical import query_keys
 from rag_assets.library import IndexedDocument, TenantLibrary
@@ -105,7 +105,7 @@ class SearchHit:
 
 @dataclass(frozen=True)
 class RetrievalCaches:
-    """Results of searches by build, and vectors of questions by embedder."""
+    """Results of searches by the tenant's documents, and vectors of questions by embedder."""
 
     results: ContentCache[tuple[SearchHit, ...]] = field(default_factory=lambda: ContentCache("search"))
     vectors: ContentCache[Vectors] = field(default_factory=lambda: ContentCache("embedding"))
@@ -128,6 +128,14 @@ class FirstStage:
         return features(self.library, self.keys, self.candidates, asked_on)[:RERANK_DEPTH]
 
 
+@dataclass(frozen=True)
+class _Serving:
+    """Rankers by tenant, and what each is told from another by; that of all other tenants under ""."""
+
+    rankers: Mapping[str, Ranker | None]
+    digests: Mapping[str, str]
+
+
 class Retriever:
     """Search over one open build; threads may share it.
 
@@ -136,8 +144,7 @@ class Retriever:
         embedder: The embedder that the build is stamped with.
         ranker: Orders the candidates; without one the first stage's order stands.
         rankers: Of single tenants, in place of `ranker`.
-        build_id: Name of the build, for the caches; without it nothing is cached.
-        caches: Shared by the retrievers of successive builds.
+        caches: Shared by the retrievers of successive builds; without them nothing is kept.
     """
 
     def __init__(
@@ -145,18 +152,15 @@ class Retriever:
         build: OpenBuild,
         embedder: Embedder,
         ranker: Ranker | None = None,
-        build_id: str = "",
         caches: RetrievalCaches | None = None,
         rankers: Mapping[str, Ranker] | None = None,
     ) -> None:
         self._build = build
         self._embedder = embedder
         self._ranker = ranker
-        self._rankers = rankers or {}
-        # Another ranker orders otherwise: it is part of what a kept result was made from.
-        orders = {"": ranker, **self._rankers}
-        self._made_from = "/".join([build_id, *(_digest(orders[tenant]) for tenant in sorted(orders))])
-        self._caches = caches if build_id else None
+        self._caches = caches
+        self._serving = _Serving({}, {})
+        self.serve(rankers or {})
         by_tenant: dict[str, list[Passage]] = {}
         for passage in build.passages():
             by_tenant.setdefault(passage.tenant_id, []).append(passage)
@@ -170,22 +174,31 @@ class Retriever:
             MissingTenantError: The request names no tenant.
             TenantLeakError: The engine returned a passage of another tenant.
         """
+        serving = self._serving
         if self._caches is None:
-            return self._search(request)
+            return self._search(request, serving)
         content = (
             *(request.query, request.asked_on, request.top_k, request.machine_model),
             frozenset(request.firmware_in_use.items()),
+            # Another ranker orders otherwise.
+            serving.digests.get(request.tenant_id, serving.digests[""]),
         )
+        made_from = self.library(TenantScope(request.tenant_id)).digest
         return self._caches.results.get_or_make(
-            request.tenant_id, self._made_from, content, lambda: self._search(request)
+            request.tenant_id, made_from, content, lambda: self._search(request, serving), _cites_the_same
         )
 
-    def _search(self, request: SearchRequest) -> tuple[SearchHit, ...]:
+    def serve(self, rankers: Mapping[str, Ranker]) -> None:
+        """Order by these rankers of single tenants from the next search on."""
+        every: dict[str, Ranker | None] = {"": self._ranker, **rankers}
+        self._serving = _Serving(every, {tenant: _digest(ranker) for tenant, ranker in every.items()})
+
+    def _search(self, request: SearchRequest, serving: "_Serving") -> tuple[SearchHit, ...]:
         found = self.first_stage(request)
         if found is None:
             return ()
         order = np.arange(len(found.candidates))
-        ranker = self._rankers.get(request.tenant_id, self._ranker)
+        ranker = serving.rankers.get(request.tenant_id, self._ranker)
         if ranker is not None:
             judged = ranker.scores(found.features(request.asked_on))
             order[: len(judged)] = np.argsort(-judged, kind="stable")
@@ -205,18 +218,18 @@ class Retriever:
         return FirstStage(library, keys, found) if len(found) else None
 
     def excluded(self, request: SearchRequest) -> Mapping[str, str]:
-        """Documents that may not be cited for this request, with the reason.
-
-        Applicability comes first: an edition for newer firmware does not supersede the older one
-        for a machine that still runs the older firmware.
-        """
+        """Documents that may not be cited for this request, with the reason."""
         library = self.library(TenantScope(request.tenant_id))
-        inapplicable = not_applicable(library.documents, request.firmware_in_use, request.machine_model)
-        return {**inapplicable, **library.not_current(request.asked_on, frozenset(inapplicable))}
+        return library.excluded(request.asked_on, request.firmware_in_use, request.machine_model)
 
     def library(self, scope: TenantScope) -> TenantLibrary:
         """What the scope's tenant owns; an empty library for an unknown tenant."""
         return self._libraries.get(scope.tenant_id) or TenantLibrary(())
+
+    @property
+    def build(self) -> OpenBuild:
+        """What is searched."""
+        return self._build
 
     def close(self) -> None:
         """Let the build go."""
@@ -224,11 +237,20 @@ class Retriever:
 
     def _vector(self, tenant_id: str, query: str) -> Vectors:
         if self._caches is None:
-            return self._embedder.embed([query])[0]
+            return self._embedder.embed_question(query)
         # The vector does not depend on the build: it outlives a swap.
         return self._caches.vectors.get_or_make(
-            tenant_id, self._embedder.name, query, lambda: self._embedder.embed([query])[0]
+            tenant_id, self._embedder.name, query, lambda: self._embedder.embed_question(query)
         )
+
+
+def _cites_the_same(earlier: tuple[SearchHit, ...], later: tuple[SearchHit, ...]) -> bool:
+    """Whether two results name the same documents, unchanged, with the same passages in the same order."""
+
+    def cited(hits: tuple[SearchHit, ...]) -> list[tuple[str, str]]:
+        return [(hit.document.digest, hit.passage.content_hash) for hit in hits]
+
+    return cited(earlier) == cited(later)
 
 
 def _digest(ranker: Ranker | None) -> str:

@@ -30,6 +30,10 @@ class WordEmbedder:
                 vectors[row, term_id(term) % self.dimension] += 1.0
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
+    def embed_question(self, text: str) -> Vectors:
+        """As any other text."""
+        return self.embed([text])[0]
+
 
 class MemoryKeeper:
     """Keeps embeddings in a dictionary."""

@@ -27,7 +27,7 @@ from rag_assets.embedding import Embedder
 from rag_assets.index.builds import IndexBuild, current_build
 from rag_assets.index.contract import TenantScope, VectorStore
 from rag_assets.index.live import LiveIndex
-from rag_assets.rerank.served import served_rankers
+from rag_assets.rerank.served import served_rankers, served_versions
 from rag_assets.retrieval import RetrievalCaches, Retriever, SearchHit, SearchRequest
 
 if TYPE_CHECKING:
@@ -281,6 +281,15 @@ def open_copilot(
             return current_build(connection)
 
     caches = RetrievalCaches()
+    versions: dict[str, dict[str, str]] = {}
+
+    def follow_rankers(retriever: Retriever) -> None:
+        """A promoted ranker orders from the next look on, without waiting for another build."""
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            found = served_versions(connection)
+            if found != versions.get("now"):
+                retriever.serve(served_rankers(connection))
+                versions.update(now=found)
 
     def open_build(build: IndexBuild) -> Retriever:
         if (build.embedder, build.dimension) != (embedder.name, embedder.dimension):
@@ -289,9 +298,10 @@ def open_copilot(
                 f"this process embeds with {embedder.name} ({embedder.dimension}): build the index again"
             )
         with psycopg.connect(database_url, autocommit=True) as connection:
+            versions.update(now=served_versions(connection))
             rankers = served_rankers(connection)
         opened = store.open(build.build_id)
-        return Retriever(opened, embedder, build_id=build.build_id, caches=caches, rankers=rankers)
+        return Retriever(opened, embedder, caches=caches, rankers=rankers)
 
     # Many writers at once: Postgres flushes their commits together, one by one each would wait for the disk.
     receipts: ConnectionPool[Any] = ConnectionPool(
@@ -303,4 +313,5 @@ def open_copilot(
         name="copilot-receipts",
         open=True,
     )
-    return Copilot(LiveIndex(read_alias, open_build), ReadOnlyDatabase(database_url), receipts, today, writer)
+    live = LiveIndex(read_alias, open_build, follow_rankers)
+    return Copilot(live, ReadOnlyDatabase(database_url), receipts, today, writer)

@@ -31,7 +31,7 @@ from rag_assets.index.manifest import (
 from rag_assets.index.points import Points, make_points
 from rag_assets.index.verification import Check, RetrievalGate, verify
 
-POINT_FORMAT = "points-3"
+POINT_FORMAT = "points-4"
 """Part of the corpus digest: raise it when payload, fields or weights of a point change."""
 
 KEPT_BUILDS = 3

@@ -34,15 +34,18 @@ class LiveIndex:
     Args:
         read_alias: Returns the build that the alias names now, or None.
         open_build: Opens a build for reading.
+        follow: Is given the open build at every look, to bring up to date what changes between builds.
     """
 
     def __init__(
         self,
         read_alias: Callable[[], IndexBuild | None],
         open_build: Callable[[IndexBuild], Retriever],
+        follow: Callable[[Retriever], None] = lambda _: None,
     ) -> None:
         self._read_alias = read_alias
         self._open_build = open_build
+        self._follow = follow
         self._held: _Held | None = None
         self._guard = threading.Lock()
         self._refreshing = threading.Lock()
@@ -77,6 +80,8 @@ class LiveIndex:
             wanted = self._read_alias()
             held = self._held
             if wanted is None or (held and held.build.build_id == wanted.build_id):
+                if held:
+                    self._follow(held.retriever)
                 return False
             opened = _Held(wanted, self._open_build(wanted))
             with self._guard:

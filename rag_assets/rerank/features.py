@@ -70,7 +70,8 @@ def features(
     passages = np.diff(library.first_passages)[places]
     of_names = library.names.key_scores(keys)
     names = of_names[places]
-    better_named = len(of_names) - np.searchsorted(np.sort(of_names), names, side="right")
+    named = np.sort(of_names[of_names > 0])
+    better_named = len(named) - np.searchsorted(named, names, side="right")
     own = np.column_stack(
         [
             names,

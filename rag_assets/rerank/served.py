@@ -19,3 +19,9 @@ def served_rankers(connection: psycopg.Connection[Any]) -> dict[str, Ranker]:
         except StaleRankerError:
             continue  # the first stage's order stands until the asset has run again
     return found
+
+
+def served_versions(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """The version of each tenant's ranker; cheap enough to be asked for every second."""
+    rows = connection.execute("select tenant_id, model_version from rag.served_rankers").fetchall()
+    return {str(tenant_id): str(version) for tenant_id, version in rows}

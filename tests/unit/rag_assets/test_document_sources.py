@@ -113,12 +113,19 @@ def test_an_endpoint_with_other_vectors_fails_the_build() -> None:
             """Not of unit length."""
             return [[3.0, 4.0]] * len(texts)
 
+        def embed_query(self, text: str) -> list[float]:
+            """Questions may have other vectors than documents."""
+            return [4.0, 3.0]
+
     assert RemoteEmbedder("x", 2, Endpoint()).embed(["a", "b"]).tolist() == [
         pytest.approx([0.6, 0.8]),
         pytest.approx([0.6, 0.8]),
     ]
     with pytest.raises(DimensionMismatchError, match="vectors of 2 numbers, 3 are configured"):
         RemoteEmbedder("x", 3, Endpoint()).embed(["a"])
+    assert RemoteEmbedder("x", 2, Endpoint()).embed_question("a").tolist() == pytest.approx([0.8, 0.6])
+    with pytest.raises(DimensionMismatchError, match="vectors of 2 numbers, 3 are configured"):
+        RemoteEmbedder("x", 3, Endpoint()).embed_question("a")
 
 
 @pytest.mark.parametrize("choice", ["", "word2vec", "openai:model", "openai::384", "gemini:m:many"])

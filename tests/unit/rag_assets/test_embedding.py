@@ -85,6 +85,18 @@ def test_vectors_do_not_depend_on_the_batch(embedder: MiniLmEmbedder) -> None:
     assert np.allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
 
 
+def test_a_long_alert_keeps_its_start_and_its_end(embedder: MiniLmEmbedder) -> None:
+    """Forbids that what an alert says last is lost, and that a question that fits is treated otherwise."""
+    short = "the spindle gets too hot"
+    assert np.allclose(embedder.embed_question(short), embedder.embed([short])[0], atol=1e-5)
+
+    filler = "label value " * 150
+    at_start, at_end = (embedder.embed_question(f"{a}{filler}{b}") for a, b in ((short, ""), ("", short)))
+    empty = embedder.embed_question(filler)
+    for found in (at_start, at_end):
+        assert found @ embedder.embed_question(short) > empty @ embedder.embed_question(short) + 0.02
+
+
 def test_meaning_is_nearer_than_words(embedder: MiniLmEmbedder) -> None:
     """Forbids a model that runs but says nothing: a paraphrase must beat an unrelated sentence."""
     question, paraphrase, unrelated = embedder.embed(

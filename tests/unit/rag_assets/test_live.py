@@ -132,3 +132,13 @@ def test_no_question_fails_while_builds_are_swapped() -> None:
 
     assert not failures
     assert all(item.is_closed for item in store.opened)
+
+
+def test_what_changes_between_builds_is_followed_at_every_look() -> None:
+    """Forbids that a promoted ranker waits for the next build."""
+    store, followed = FakeStore(build("build-1")), []
+    live = LiveIndex(lambda: store.alias, store.open, followed.append)
+    live.refresh()
+    assert followed == []  # a build that was just opened has read everything anew
+    live.refresh()
+    assert followed == [store.opened[0]]

@@ -51,7 +51,7 @@ def test_ten_thousand_questions_leak_nothing(build: OpenBuild) -> None:
 
     Half of the questions name a code of another tenant.
     """
-    retriever = Retriever(build, WordEmbedder(), build_id="shared", caches=RetrievalCaches())
+    retriever = Retriever(build, WordEmbedder(), caches=RetrievalCaches())
     draw = random.Random(7)
     leaked = answered = 0
     for _ in range(QUERIES):
@@ -75,12 +75,14 @@ def test_a_missing_tenant_is_an_error_on_every_path(build: OpenBuild, tenant: st
     caches = RetrievalCaches()
     for retriever in (
         Retriever(build, WordEmbedder()),
-        Retriever(build, WordEmbedder(), build_id="shared", caches=caches),
+        Retriever(build, WordEmbedder(), caches=caches),
     ):
         with pytest.raises(MissingTenantError):
             retriever.search(SearchRequest("seal leaks", tenant, ON))
     with pytest.raises(MissingTenantError):
-        caches.results.get_or_make(tenant, "shared", "seal leaks", tuple)
+        caches.vectors.get_or_make(
+            tenant, "words", "seal leaks", lambda: WordEmbedder().embed_question("seal")
+        )
 
 
 def test_an_unknown_tenant_finds_nothing(build: OpenBuild) -> None:
