@@ -26,8 +26,8 @@ ledger_app = typer.Typer(
     help="The ledger: proof that nothing is lost or counted twice.", no_args_is_help=True
 )
 letters_app = typer.Typer(help="Messages that landing refused.", no_args_is_help=True)
-LEDGER_HEADINGS = ("offsets", "landed", "dead", "discard", "tomb", "absent", "raw", "lake", "waits")
-COUNT_COLUMNS = ("landed", "dead_lettered", "discarded", "tombstones", "absent")
+LEDGER_HEADINGS = ("offsets", "landed", "dead", "discard", "tomb", "absent", "older", "raw", "lake", "waits")
+COUNT_COLUMNS = ("landed", "dead_lettered", "discarded", "tombstones", "absent", "superseded")
 
 
 def register(parent: typer.Typer) -> None:
