@@ -1,12 +1,13 @@
-"""Kafka's jars: a committed list of coordinates and checksums, fetched in parallel once.
+"""Jars of Kafka and of Spark: committed lists of coordinates and checksums, fetched in parallel once.
 
-The list was resolved with jgo (pure Python, no Maven needed); jgo also knows the registry's address.
+Kafka's list was resolved with jgo (pure Python, no Maven needed); jgo also knows the registry's address.
 slf4j-simple, without which the broker logs nothing, was added by hand: resolved together with it, the
 client library falls back to an older version.
-Run `python -m deployment.embedded.jars` to fetch and check them.
+Run `python -m deployment.embedded.jars` to fetch and check Kafka's, with `spark` behind it Spark's.
 """
 
 import hashlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from deployment.embedded.service import ServiceError
 
 LOCK_FILE = Path(__file__).with_name("kafka_jars.lock")
 JARS_DIR = Path(__file__).resolve().parents[2] / ".tools" / "kafka-4.1.0"
+SPARK_LOCK_FILE = Path(__file__).with_name("spark_jars.lock")
+SPARK_JARS_DIR = JARS_DIR.with_name("spark-4.0.0")
 
 
 def locked_jars(lock_file: Path = LOCK_FILE) -> dict[str, str]:
@@ -35,7 +38,7 @@ def repository_path(coordinate: str) -> str:
     return f"{group.replace('.', '/')}/{artifact}/{version}/{artifact}-{version}.jar"
 
 
-def fetch_jars(folder: Path = JARS_DIR) -> Path:
+def fetch_jars(folder: Path = JARS_DIR, lock_file: Path = LOCK_FILE) -> Path:
     """Make sure that every jar is in the folder with the right checksum; return the folder.
 
     Raises:
@@ -43,7 +46,9 @@ def fetch_jars(folder: Path = JARS_DIR) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = {
-        c: s for c, s in locked_jars().items() if not (folder / Path(repository_path(c)).name).exists()
+        coordinate: sha256
+        for coordinate, sha256 in locked_jars(lock_file).items()
+        if not (folder / Path(repository_path(coordinate)).name).exists()
     }
     if missing:
         with (
@@ -70,4 +75,7 @@ def _fetch(client: httpx.Client, folder: Path, coordinate: str, sha256: str) -> 
 
 
 if __name__ == "__main__":
-    fetch_jars()
+    if sys.argv[1:] == ["spark"]:
+        fetch_jars(SPARK_JARS_DIR, SPARK_LOCK_FILE)
+    else:
+        fetch_jars()

@@ -13,27 +13,17 @@ import time
 from pathlib import Path
 
 import fastavro
-import httpx
 import psycopg
 from confluent_kafka import Consumer, TopicPartition
-from jgo.constants import MAVEN_CENTRAL_URL
 
-from deployment.embedded.jars import repository_path
+from deployment.embedded.jars import SPARK_JARS_DIR, SPARK_LOCK_FILE, fetch_jars
 from orchestration.ingest.contracts import latest_schema
 from orchestration.ingest.services import LandingServices
 from tests.benchmarks.landing_stack import PARTITIONS, SENSORS
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS_PYTHON = ROOT / ".tools" / "peers" / "bin" / "python"
-SPARK_JARS = ROOT / ".tools" / "spark-4.0.0"
 JAVA_HOMES = [Path("/usr/lib/jvm/java-17-openjdk-amd64"), Path(os.environ.get("JAVA_HOME", "/nonexistent"))]
-COORDINATES = (
-    "org.apache.spark:spark-sql-kafka-0-10_2.13:4.0.0",
-    "org.apache.spark:spark-token-provider-kafka-0-10_2.13:4.0.0",
-    "org.apache.spark:spark-avro_2.13:4.0.0",
-    "org.apache.kafka:kafka-clients:3.9.0",
-    "org.apache.commons:commons-pool2:2.12.0",
-)
 
 
 def poll_loop_rate(services: LandingServices, count: int) -> float:
@@ -68,7 +58,14 @@ def poll_loop_rate(services: LandingServices, count: int) -> float:
 
 def spark_rates(services: LandingServices, count: int, folder: Path) -> dict[str, float]:
     """First and warm query of Structured Streaming into parquet files with a checkpoint."""
-    return _peer("peer_spark.py", services, count, folder, {"SPARK_JARS": ",".join(map(str, spark_jars()))})
+    jars = fetch_jars(SPARK_JARS_DIR, SPARK_LOCK_FILE)
+    return _peer(
+        "peer_spark.py",
+        services,
+        count,
+        folder,
+        {"SPARK_JARS": ",".join(map(str, sorted(jars.glob("*.jar"))))},
+    )
 
 
 def dlt_rates(services: LandingServices, count: int, folder: Path) -> dict[str, float]:
@@ -83,19 +80,6 @@ def missing_peers() -> str:
     if not any(path.exists() for path in JAVA_HOMES):
         return "no JDK 17 found: Spark needs one (apt-get install openjdk-17-jdk-headless)"
     return ""
-
-
-def spark_jars() -> list[Path]:
-    """Spark's jars for Kafka and Avro, fetched once."""
-    SPARK_JARS.mkdir(parents=True, exist_ok=True)
-    paths = [SPARK_JARS / Path(repository_path(item)).name for item in COORDINATES]
-    for coordinate, path in zip(COORDINATES, paths, strict=True):
-        if not path.exists():
-            url = f"{MAVEN_CENTRAL_URL}/{repository_path(coordinate)}"
-            partial = path.with_suffix(".part")
-            partial.write_bytes(httpx.get(url, timeout=60).raise_for_status().content)
-            partial.rename(path)
-    return paths
 
 
 def _peer(
