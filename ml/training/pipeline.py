@@ -20,6 +20,7 @@ from ml.registry.gate import Criterion, absolute_criteria
 from ml.training.artefacts import usual_input
 from ml.training.code_version import code_version
 from ml.training.fitting import FailureParameters
+from ml.training.search import search_parameters
 from ml.training.train import TrainedFailureModel, train_failure_model
 
 HISTORY_ENDS_AT = "history_ends_at"
@@ -65,6 +66,7 @@ def train_tenant(
     tags: Mapping[str, str] | None = None,
     failures_wait: bool = False,
     keep_for: timedelta = timedelta(0),
+    search_trials: int = 0,
 ) -> TrainingOutcome:
     """Train one tenant's model for one horizon and register it as challenger.
 
@@ -80,6 +82,7 @@ def train_tenant(
             wait to be built, labels end at the last failure that is known.
         keep_for: A version of this code and these parameters stays as it is until the plant's history has
             grown by more than this since it was trained.
+        search_trials: Parameters tried before; what wins beyond noise is trained with. 0 takes them as given.
     """
     parameters = parameters or FailureParameters()
     found = read_history(database_url, tenant_id, as_of)
@@ -89,7 +92,7 @@ def train_tenant(
         disagreements = label_disagreements(database_url, found, horizon.length)
         found = replace(found, provenance=replace(found.provenance, label_disagreements=disagreements))
     until = None if as_of else labels_known_until(database_url, tenant_id, failures_wait)
-    return train_history(registry, found, horizon, parameters, tags or {}, until)
+    return train_history(registry, found, horizon, parameters, tags or {}, until, search_trials)
 
 
 def train_history(
@@ -99,6 +102,7 @@ def train_history(
     parameters: FailureParameters,
     tags: Mapping[str, str],
     labels_until: datetime | None = None,
+    search_trials: int = 0,
 ) -> TrainingOutcome:
     """Train on a history that was read before; equal data, code and parameters are not trained twice."""
     tenant_id = found.history.tenant_id
@@ -106,6 +110,8 @@ def train_history(
         data = build_training_set(
             found.history, horizon.length, found.as_of, found.provenance, labels_until=labels_until
         )
+        if search_trials:
+            parameters = search_parameters(data, parameters, search_trials).parameters
         key = VersionKey(
             name=horizon.model_name,
             tenant_id=tenant_id,

@@ -107,6 +107,9 @@ def train(
         float | None,
         typer.Option(help="Hours per week that the crew has for visits; without limit by default."),
     ] = None,
+    search_trials: Annotated[
+        int, typer.Option(min=0, help="Parameter sets tried first; the best one must win on a later period.")
+    ] = 0,
 ) -> None:
     """Train every horizon, register challengers, and promote those that pass the gate and win.
 
@@ -131,9 +134,16 @@ def train(
         chosen = [tenant] if tenant else tenants(environment.database_url)
         for name in chosen:
             for horizon in HORIZONS:
-                _print_training(
-                    train_tenant(environment.database_url, registry, name, horizon, instant, parameters)
+                outcome = train_tenant(
+                    environment.database_url,
+                    registry,
+                    name,
+                    horizon,
+                    instant,
+                    parameters,
+                    search_trials=search_trials,
                 )
+                _print_training(outcome)
     except WarehouseNotBuiltError as error:
         _fail(str(error))
     rule = PromotionRule(mode=environment.promotion_mode)
