@@ -189,7 +189,7 @@ def cached_graph(cache_dir: Path, precision: str = "fp32") -> Path:
             str(partial),
             op_types_to_quantize=["MatMul", "Attention"],
             weight_type=quantization.QuantType.QInt8,
-            # One scale for a whole matrix leaves a cosine of 0.958 to the whole vectors, one per column 0.993.
+            # Cosine to the whole vectors: 0.958 with one scale for a whole matrix, 0.993 with one per column.
             per_channel=True,
             # onnxruntime can't infer the types behind its own fused operators.
             extra_options={"DefaultTensorType": 1},

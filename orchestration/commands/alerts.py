@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestration.commands.incidents import incidents_app
-from orchestration.commands.knowledge import evaluations
+from orchestration.commands.knowledge import configured_embedder, evaluations
 from orchestration.environment import Environment
 
 console = Console()
@@ -156,10 +156,9 @@ def eval_remediation(
 
     from orchestration.remediation_evaluation import evaluate_remediation, index_corpus
     from rag_assets.documents import CORPUS_DIR
-    from rag_assets.embedding import MiniLmEmbedder
 
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
-    embedder = MiniLmEmbedder(Environment().state_dir / "models")
+    embedder = configured_embedder(Environment())
     with tempfile.TemporaryDirectory(prefix="opsgraph-remediation-") as work:
         retriever = index_corpus(CORPUS_DIR, embedder, Path(work))
         quality = evaluate_remediation(retriever, chosen, per_type)

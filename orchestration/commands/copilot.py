@@ -17,12 +17,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from orchestration.commands.knowledge import connected_copilot
 from orchestration.environment import Environment
 
 if TYPE_CHECKING:
     import psycopg
-
-    from rag_assets.copilot.copilot import Answering
 
 TenantOption = Annotated[str | None, typer.Option("--tenant", help="Only of this tenant.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -126,7 +125,7 @@ def answer_audit(
     environment = Environment()
     with _connection() as connection, closing(ReadOnlyDatabase(environment.database_url)) as database:
         if again:
-            with closing(_copilot(environment)) as copilot:
+            with closing(connected_copilot(environment)) as copilot:
                 found = audit(
                     connection, database, datetime.now(UTC).date(), tenant, limit,
                     lambda question: copilot.diagnose(question, keep=False).answer,
@@ -275,20 +274,6 @@ def _told() -> Iterator[None]:
         yield
     except (NoSuchAnswerError, NothingToReportError, BuildUnavailableError, MissingTenantError) as error:
         _fail(str(error))
-
-
-def _copilot(environment: Environment) -> "Answering":
-    from rag_assets.copilot.client import connect_copilot
-    from rag_assets.embedding import MiniLmEmbedder
-    from rag_assets.index.stores import open_store
-
-    return connect_copilot(
-        environment.api_url,
-        environment.database_url,
-        open_store(environment.index_dir, environment.qdrant_url),
-        MiniLmEmbedder(environment.state_dir / "models"),
-        environment.api_client_keys,
-    )
 
 
 def _fail(message: str) -> NoReturn:

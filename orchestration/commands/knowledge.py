@@ -78,7 +78,7 @@ def _build_index(environment: Environment) -> None:
     from rag_assets.index.refresh import refresh_index
 
     today = datetime.now(UTC).date()
-    store, embedder = _store(environment), _embedder(environment)
+    store, embedder = _store(environment), configured_embedder(environment)
     try:
         with _database_told(environment):
             outcome = refresh_index(environment.database_url, store, embedder, GOLDEN_QUESTIONS, today)
@@ -132,7 +132,7 @@ def ask(
     from rag_assets.index.contract import BuildUnavailableError, MissingTenantError
 
     environment = Environment()
-    with _database_told(environment), closing(_copilot(environment)) as copilot:
+    with _database_told(environment), closing(connected_copilot(environment)) as copilot:
         try:
             diagnosis = copilot.diagnose(Question(question, tenant, equipment))
         except (ApiError, BuildUnavailableError, MissingTenantError) as error:
@@ -172,7 +172,8 @@ def _store(environment: Environment) -> "VectorStore":
     return open_store(environment.index_dir, environment.qdrant_url)
 
 
-def _embedder(environment: Environment) -> "Embedder":
+def configured_embedder(environment: Environment) -> "Embedder":
+    """The embedder of the settings, as builds are stamped with it."""
     from rag_assets.embedders import open_embedder
 
     models = environment.state_dir / "models"
@@ -180,14 +181,15 @@ def _embedder(environment: Environment) -> "Embedder":
     return open_embedder(models, environment.embedder, url, key)
 
 
-def _copilot(environment: Environment) -> "Answering":
+def connected_copilot(environment: Environment) -> "Answering":
+    """The API's copilot while it is up, else one in this process."""
     from rag_assets.copilot.client import connect_copilot
 
     return connect_copilot(
         environment.api_url,
         environment.database_url,
         _store(environment),
-        _embedder(environment),
+        configured_embedder(environment),
         environment.api_client_keys,
     )
 

@@ -159,6 +159,7 @@ def _of_machine(evidence: Evidence) -> str:
 
 
 _SAYERS: Mapping[str, _Sayer] = {
+    "stopped": _say_rows(lambda rows, _: phrases.stopped(rows)),
     "predictions": _say_predictions,
     "scored": _say_rows(lambda rows, _: phrases.scored(rows[0])),
     "health": _say_rows(lambda rows, _: phrases.health(rows[0])),

@@ -126,6 +126,7 @@ def _risk(enquiry: _Enquiry) -> None:
     """Fleet or machine: predictions, health, events, and the runbook for what it shows."""
     reading, tenant = enquiry.reading, enquiry.tenant
     horizon = 168 if reading.horizon_hours > 24 else 24
+    enquiry.results |= predictions.stopped_machines(enquiry.database, tenant, enquiry.machine_id)
     request = predictions.PredictionRequest(tenant, horizon, enquiry.machine_id)
     predicted = enquiry.results["predictions"] = predictions.latest_predictions(enquiry.database, request)
     if predicted.rows:
@@ -314,14 +315,13 @@ def _trend_request(enquiry: _Enquiry, measure: Measure, group_by: GroupBy) -> Tr
 def _runbooks(enquiry: _Enquiry, query: str, must_mention: tuple[str, ...] = ()) -> None:
     model = enquiry.machines.get(enquiry.machine_id or "", {}).get("equipment_model")
     enquiry.runbook_query = query
-    codes = enquiry.reading.codes or must_mention
     enquiry.results["runbooks"], enquiry.hits = find_runbooks(
         enquiry.retriever,
         RunbookRequest(
             query=query,
             tenant_id=enquiry.tenant,
             asked_on=enquiry.asked_on,
-            must_mention=codes,
+            must_mention=enquiry.reading.codes or must_mention,
             machine_model=model,
             firmware_in_use=_firmware(enquiry.machines, enquiry.machine_id),
         ),

@@ -17,13 +17,31 @@ def table(result: ToolResult | None) -> TableSource | None:
     return next((source for source in result.sources if isinstance(source, TableSource)), None)
 
 
+def stopped(rows: Sequence[Row]) -> str:
+    """Machines that have failed already: a prediction for them is of before."""
+    listed = "; ".join(
+        f"{row['equipment_id']} failed at {as_text(row['failed_at'])}"
+        f"{' (' + row['component'] + ')' if row['component'] else ''} and has not reported since, its last "
+        f"reading is of {as_text(row['last_reading_time'])}"
+        for row in rows
+    )
+    return f"Already stopped: {listed}."
+
+
 def predictions(source: TableSource, is_fleet: bool) -> list[str]:
     """Who fails, why, and what is recommended."""
-    first = source.rows[0]
+    # Answers that were kept before machines could be told to stand have no such column.
+    running = [row for row in source.rows if row.get("failed_at") is None]
+    first = (running or source.rows)[0]
     hours, as_of = as_text(first["horizon_hours"]), as_text(first["as_of"])
+    if not running:
+        return [
+            f"The prediction for {first['equipment_id']} is of before it failed: probability "
+            f"{as_text(first['failure_probability'])} within {hours} h, as of {as_of}."
+        ]
     ranking = ", ".join(
         f"{row['equipment_id']} (probability {as_text(row['failure_probability'])}, {row['risk_level']})"
-        for row in source.rows
+        for row in running
     )
     lead = "Most likely to fail" if is_fleet else "Failure"
     sentences = [f"{lead} within {hours} h, as of {as_of}: {ranking}."]

@@ -48,16 +48,16 @@ def chat_model(settings: ModelSettings, answer_tokens: int) -> BaseChatModel:
         "timeout": settings.timeout_s,
         "max_retries": RETRIES,
     }
+    base = {"base_url": settings.url} if settings.url else {}
     if settings.provider == "anthropic":
         from langchain_anthropic import ChatAnthropic
 
-        base = {"base_url": settings.url} if settings.url else {}
         return ChatAnthropic(**options, **base, api_key=settings.api_key, max_tokens=answer_tokens)  # pyright: ignore
     if settings.provider == "google":
         from langchain_google_genai import ChatGoogleGenerativeAI
 
         return ChatGoogleGenerativeAI(
-            **options, google_api_key=settings.api_key, max_output_tokens=answer_tokens
+            **options, **base, google_api_key=settings.api_key, max_output_tokens=answer_tokens
         )
     from langchain_openai import ChatOpenAI
 

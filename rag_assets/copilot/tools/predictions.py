@@ -13,6 +13,7 @@ from rag_assets.copilot.tools.reading import TableQuery, latest, read_table
 
 TOOL = "ml"
 FAILURES = "ml.failure_predictions"
+HEALTH = "marts.mart_equipment_health"
 ANOMALIES = "ml.anomaly_events"
 QUALITY = "ml.quality_predictions"
 SCHEDULE = "marts.mart_predictive_maintenance"
@@ -48,10 +49,35 @@ _LATEST = """
           and (%(known_by)s::timestamptz is null or as_of <= %(known_by)s)
         order by equipment_id, as_of desc, predicted_at desc
     )
-    select *, count(*) over () as machine_count
+    select latest.*, stopped.failed_at, count(*) over () as machine_count
     from latest
-    order by failure_probability desc, equipment_id
+    left join lateral (
+        select max(happening.event_at) as failed_at
+        from marts.mart_equipment_health as health
+        inner join marts.fact_equipment_events as happening
+            on happening.tenant_id = health.tenant_id and happening.equipment_id = health.equipment_id
+        where health.tenant_id = %(tenant_id)s and health.equipment_id = latest.equipment_id
+          and happening.event_type = 'failure' and happening.event_at > health.last_reading_time
+          -- Health is that of now: it says nothing of an earlier instant.
+          and %(known_by)s::timestamptz is null
+    ) as stopped on true
+    order by stopped.failed_at is not null, failure_probability desc, equipment_id
     limit %(limit)s
+"""
+
+_STOPPED = """
+    select health.equipment_id, max(happening.event_at) as failed_at,
+        string_agg(distinct happening.code, ', ') as component, health.last_reading_time,
+        health.window_end_at, count(*) over () as machine_count
+    from marts.mart_equipment_health as health
+    inner join marts.fact_equipment_events as happening
+        on happening.tenant_id = health.tenant_id and happening.equipment_id = health.equipment_id
+    where health.tenant_id = %(tenant_id)s
+      and (%(equipment_id)s::text is null or health.equipment_id = %(equipment_id)s)
+      and happening.event_type = 'failure' and happening.event_at > health.last_reading_time
+    group by health.equipment_id, health.last_reading_time, health.window_end_at
+    order by failed_at desc, health.equipment_id
+    limit 5
 """
 
 _ANOMALIES = """
@@ -88,7 +114,11 @@ _QUALITY = """
 
 
 def latest_predictions(database: TenantDatabase, request: PredictionRequest) -> ToolResult:
-    """The latest failure prediction of each machine, highest probability first."""
+    """The latest failure prediction of each machine, highest probability first.
+
+    A machine that has failed and not reported since comes after all that still run: its prediction is of
+    before, and `failed_at` says so.
+    """
     whose = request.equipment_id or f"tenant {request.tenant_id}"
     query = TableQuery(
         tool=TOOL,
@@ -105,6 +135,27 @@ def latest_predictions(database: TenantDatabase, request: PredictionRequest) -> 
         limits=f"the {request.limit} machines with the highest probability",
     )
     return read_table(database, request.tenant_id, query)
+
+
+def stopped_machines(
+    database: TenantDatabase, tenant_id: str, equipment_id: str | None = None
+) -> dict[str, ToolResult]:
+    """Machines whose last failure is younger than their last reading: they have not reported since.
+
+    Returns:
+        The result by its purpose; empty where every machine reports, which needs no mention.
+    """
+    query = TableQuery(
+        tool=TOOL,
+        table=HEALTH,
+        sql=_STOPPED,
+        parameters={"equipment_id": equipment_id},
+        nothing=f"{equipment_id or 'every machine'} has reported since its last failure",
+        as_of=latest("window_end_at"),
+        limits="the 5 that failed last",
+    )
+    result = read_table(database, tenant_id, query)
+    return {"stopped": result} if result.rows else {}
 
 
 def anomalies(

@@ -1,4 +1,4 @@
-"""Two made-up plants with known figures, and the corpus of each: what the copilot's scenarios ask about.
+"""Three made-up plants with known figures, and the corpus of each: what the copilot's scenarios ask about.
 
 Columns and types are those of the dbt contracts. The arrays that fill the tables stay in memory, so that
 expected figures come from numpy and never from the copilot's own SQL. Avoid scenarios here.
@@ -17,7 +17,7 @@ from tests.integration.plant_marts import MARTS
 
 NOW = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 DAYS = 70
-HERE, THERE = "works-one", "works-two"
+HERE, THERE, HALTED = "works-one", "works-two", "works-three"
 METRICS = {"temperature_c": (48.0, 3.0), "vibration_mm_s": (2.1, 0.3), "power_kw": (11.0, 1.5)}
 DOCUMENTS = Path(__file__).with_name("documents")
 
@@ -55,7 +55,11 @@ create index on intermediate.int_equipment_metrics_hourly (tenant_id, equipment_
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine and how likely it fails; None: nobody predicted anything for it."""
+    """One machine and how likely it fails; None: nobody predicted anything for it.
+
+    Attributes:
+        silent_hours: Since its last reading.
+    """
 
     equipment_id: str
     name: str
@@ -63,6 +67,7 @@ class Machine:
     model: str
     firmware: str
     probability: float | None
+    silent_hours: float = 0.0
 
 
 FLEETS = {
@@ -77,6 +82,10 @@ FLEETS = {
     THERE: (
         Machine("LTH-A-11", "Lathe 1", "hall-south", "LX-20", "3.1", 0.9731),
         Machine("KLN-D-41", "Kiln", "hall-south", "KN-2", "1.0", 0.6127),
+    ),
+    HALTED: (
+        Machine("PRS-E-51", "Press 1", "hall-north", "PX-3", "1.0", 0.9512, silent_hours=4.5),
+        Machine("PRS-E-52", "Press 2", "hall-north", "PX-3", "1.0", 0.4023),
     ),
 }
 EVENTS = {
@@ -101,6 +110,10 @@ EVENTS = {
         (4, "LTH-A-11", "error", "E711", None),
         (5, "KLN-D-41", "failure", "burner", 7.75),
         (50, "KLN-D-41", "error", "E741", None),
+    ),
+    HALTED: (
+        (4, "PRS-E-51", "failure", "clutch", None),
+        (9, "PRS-E-52", "failure", "clutch", 2.0),
     ),
 }
 
@@ -142,7 +155,7 @@ class Plant:
 
 
 def write_plants(database_url: str, seed: int) -> dict[str, Plant]:
-    """Create the tables and fill them for both tenants.
+    """Create the tables and fill them for all tenants.
 
     Args:
         database_url: A migrated database.
@@ -199,7 +212,7 @@ def _write_machine(connection: psycopg.Connection, tenant: str, machine: Machine
             machine.equipment_id,
             machine.name,
             machine.plant_id,
-            NOW,
+            NOW - timedelta(hours=machine.silent_hours),
             Jsonb({"temperature_c": 47.3125}),
             probability,
             state,
