@@ -188,3 +188,20 @@ def test_a_message_landed_again_counts_in_its_newest_version(warehouse: Warehous
     assert warehouse.rows(means).to_series().to_list() == [75.0, 60.0]
     warehouse.build(READINGS, full_refresh=True)
     assert sorted(warehouse.rows(COPIES).rows()) == kept
+
+
+def test_days_that_left_raw_are_counted_on(warehouse: Warehouse) -> None:
+    """Forbids a check that fails when a day leaves raw, and one that passes when a full refresh missed it."""
+    old = land_batch(warehouse, readings([1, 2, 2]))
+    warehouse.build(READINGS)
+    land_batch(warehouse, readings([3]))
+    with psycopg.connect(warehouse.url) as connection:
+        connection.execute("delete from raw.equipment_sensors where batch_id = %s", (old,))
+        connection.execute("update ops.landing_ledger set retired_at = now() where batch_id = %s", (old,))
+    warehouse.build(READINGS)
+
+    check = build_arguments(["test_name:landed_rows_are_kept_or_counted,int_sensor_readings_deduplicated+"])
+    assert warehouse.dbt(check) == []
+    assert warehouse.scalar(f"select sum(copy_count) from {KEPT}") == 4
+    warehouse.build(READINGS, full_refresh=True)
+    assert len(warehouse.dbt(check)) == 1
