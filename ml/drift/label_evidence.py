@@ -14,7 +14,7 @@ WORTHWHILE_LOG_ODDS = 0.7
 # What every model is off by, being learned from finite data: no number of outcomes makes it a finding.
 NEGLIGIBLE_LOG_ODDS = 0.2
 ENOUGH_POWER = 0.35
-CONCEPT_Z = 2.2
+CONCEPT_Z = 2.35
 _CLIP = 1e-4
 _RIDGE = 0.05
 _LONGEST_STEP = 0.7

@@ -36,6 +36,8 @@ UNSEEN = 1.25
 MODE_Z, JOINT_Z, MODE_SIZE = 3.4, 2.6, 0.5
 SHIFT_Z, SHIFT_SIZE = 3.7, 1.0
 SCORE_Z, SCORE_SIZE, HINT_Z = 4.0, 0.15, 2.5
+# A move of the scores alone, with sensors and outcomes as usual, is told from this size on.
+TOLD_SCORE_SIZE = 0.35
 # Share of a move that must be the sensor's own, where others explain this share of its variance.
 OWN_SHARE, FOLLOWS = 0.5, 0.35
 RAMP_GAIN = 1.08
@@ -226,7 +228,7 @@ def _harmless(found: _Evidence) -> Judgement | None:
         has_shifted &= np.abs(_unexplained(found.readings)) > OWN_SHARE * sizes
     shifted = [found.readings.metrics[int(column)] for column in np.flatnonzero(has_shifted)]
     score = found.beside
-    score_moved = score is not None and abs(score.z[0]) > SCORE_Z and abs(score.size[0]) > SCORE_SIZE
+    score_moved = score is not None and abs(score.z[0]) > SCORE_Z and abs(score.size[0]) > TOLD_SCORE_SIZE
     if shifted:
         return _settled(found, f"{', '.join(shifted)} moved a little")
     if score is not None and score_moved:

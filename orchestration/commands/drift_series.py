@@ -16,6 +16,7 @@ from orchestration.ingest.simulators.signals import readings
 
 # Until early March: later the hall warms up with the season, which is drift and not quiet.
 _DAYS_SIMULATED = DAYS + 12
+_WEAR_STEP_H = 12
 
 
 def simulator_base(seed: int) -> Base:
@@ -36,8 +37,16 @@ def simulator_base(seed: int) -> Base:
         days.append(np.where(counted > 0, sums / np.maximum(counted, 1), np.nan))
     whole = np.concatenate(days, axis=2)
     machines = [whole[index].T for index in range(len(FLEET))]
+    # A part wears for up to a fortnight before it fails: none of that is quiet.
     failed = [
-        np.array([failure.started_at_s // 3600 for failure in life.failures if failure.machine == index])
+        np.concatenate(
+            [
+                np.arange(failure.onset_s // 3600, failure.started_at_s // 3600 + 1, _WEAR_STEP_H)
+                for failure in life.failures
+                if failure.machine == index
+            ]
+            or [np.empty(0, dtype=np.int64)]
+        )
         for index in range(len(FLEET))
     ]
     return machine_base("simulator", METRICS, machines, failed)

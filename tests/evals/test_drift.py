@@ -23,7 +23,9 @@ def found() -> dict[str, Any]:
     """What the command prints; the public series only where they are."""
     data_dir: Path = Environment().data_dir
     is_long = os.environ.get("OPSGRAPH_LONG_EVALS") == "1"
-    return evaluate(data_dir, SEED, 1, years=6 if is_long else 1, feature_years=40 if is_long else 6)
+    if is_long:
+        return evaluate(data_dir, SEED, 1, years=6)
+    return evaluate(data_dir, SEED, 1, years=1, feature_years=6, quiet_series=70)
 
 
 def test_verdicts_on_the_bank(found: dict[str, Any]) -> None:
@@ -36,6 +38,9 @@ def test_verdicts_on_the_bank(found: dict[str, Any]) -> None:
     assert found["standard"]["accuracy"] >= 0.88
     assert found["hard"]["accuracy"] >= 0.76
     assert found["standard"]["concept_on_sensor_fault"] == 0
+    assert found["hard"]["concept_on_sensor_fault"] == 0
+    # At a true share of 1.4 %, five of 70 are rarer than one in a thousand.
+    assert found["quiet"]["false_share"] <= 0.06
 
 
 def test_false_alarms_and_power(found: dict[str, Any]) -> None:
@@ -54,6 +59,8 @@ def test_verdict_policy_needs_few_retrains(found: dict[str, Any]) -> None:
     verdict, always = found["policies"]["verdict"], found["policies"]["retrain_always"]
     assert verdict["retrains_per_year"] <= always["retrains_per_year"] / 4
     assert verdict["log_loss"] <= found["policies"]["never"]["log_loss"]
+    # Better in each of the fifteen years looked at, by 0.02 on average.
+    assert verdict["log_loss"] <= always["log_loss"] + 0.01
 
 
 def test_figures_are_written(found: dict[str, Any]) -> None:
@@ -63,7 +70,7 @@ def test_figures_are_written(found: dict[str, Any]) -> None:
     figures = [
         Figure("drift_verdict_accuracy", found["standard"]["accuracy"], "share", "higher", 0.93),
         Figure("drift_verdict_accuracy_hard", found["hard"]["accuracy"], "share", "higher", 0.80),
-        Figure("drift_false_verdicts_on_quiet", found["standard"]["false_on_quiet"], "share", "lower", 0.03),
+        Figure("drift_false_verdicts_on_quiet", found["quiet"]["false_share"], "share", "lower", 0.03),
         Figure(
             "drift_false_alarms",
             tests["alarms_per_feature_year"],
