@@ -14,6 +14,8 @@ from plant_warehouse import TENANT, write_plant
 
 from deployment.embedded import mlflow as mlflow_server
 from deployment.embedded.service import running
+from ml.anomaly.scoring import score_tenant
+from ml.datasets.warehouse import plant_now
 from ml.registry.client import ModelRegistry
 from ml.registry.promotions import serving
 from ml.registry.signal_versions import SIGNAL_MODELS, decide_signals
@@ -176,6 +178,20 @@ def test_a_second_run_trains_and_decides_nothing(
         assert connection.execute(count).fetchone() == before
         decided = connection.execute("select count(*) from ml.promotions").fetchone()
     assert decided == (len(SIGNAL_MODELS),)
+
+
+def test_scoring_stays_behind_the_clock_by_the_data_delay(
+    refreshed: dg.ExecuteInProcessResult, plant: str, mlflow_uri: str
+) -> None:
+    """Forbids a setting that is read and not applied: with a day of delay no later hour is scored."""
+    assert refreshed.success
+    clock = plant_now(plant, TENANT)
+    assert clock is not None
+    delay = timedelta(hours=24)
+    found = score_tenant(plant, ModelRegistry(mlflow_uri), TENANT, data_delay=delay)
+    assert found.as_of == clock - delay
+    last = [machine.scores["hour_at"].max() for machine in found.machines]
+    assert max(last) <= clock - delay  # type: ignore[type-var]
 
 
 def _resources(database_url: str, mlflow_uri: str) -> dict[str, dg.ConfigurableResource]:
