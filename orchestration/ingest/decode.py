@@ -149,7 +149,7 @@ class _WriterSchema:
 
     schema: AvroSchema
     columns: AvroColumns | None
-    select: list[pl.Expr]
+    wanted: dict[str, pl.DataType]
     convert: dict[str, Callable[[Any], Any]]
     fault: Refusal | None
 
@@ -197,7 +197,9 @@ class AvroDecoder:
             assert writer.columns is not None
             frame, rows = writer.columns.read(datums if items is payloads else Datums(items))
             index = pl.Series(INDEX, places if rows is None else places[rows], pl.UInt32)
-            return Decoded(frame.select(*writer.select, index))
+            # Whole columns are put side by side: as an expression this took 0.5 ms however few the rows.
+            columns = [_as_wanted(frame, name, kind) for name, kind in writer.wanted.items()]
+            return Decoded(pl.DataFrame([*columns, index]))
 
         def one_by_one(items: Sequence[bytes], places: Positions) -> Decoded:
             return self._one_by_one(writer, schema_id, items, places)
@@ -234,26 +236,30 @@ class AvroDecoder:
                 f"the contract of {self._contract.topic} does not name {', '.join(unknown)}", schema_id,
                 self._contract.on_unknown_field is ViolationMode.DISCARD_ROW,
             )  # fmt: skip
-        select: list[pl.Expr] = []
         convert: dict[str, Callable[[Any], Any]] = {}
         for item in self._contract.fields:
-            wanted = POLARS_TYPES[item.physical_type]
             if item.name not in names:
-                select.append(pl.lit(None, wanted).alias(item.name))
                 continue
             if not _promotes(names[item.name], item.physical_type):
                 kinds = f"{names[item.name]} in schema {schema_id}, {item.physical_type} in the contract"
                 text = f"field {item.name} is {kinds}"
                 fault = fault or Refusal(0, "IncompatibleSchema", text, schema_id)
-            select.append(pl.col(item.name).cast(wanted))
             convert[item.name] = _CONVERT.get(item.physical_type, _as_is)
         writer = _WriterSchema(
             pinned.schema,
             AvroColumns(pinned.schema, is_framed=True) if is_supported(pinned.schema) else None,
-            select, convert, fault,
+            frame_schema(self._contract), convert, fault,
         )  # fmt: skip
         self._writers[schema_id] = writer
         return writer
+
+
+def _as_wanted(frame: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Series:
+    """A column in the contract's type; of nulls where the writer lacks the field."""
+    if name not in frame.columns:
+        return pl.Series(name, [None], kind).new_from_index(0, frame.height)
+    column = frame.get_column(name)
+    return column if column.dtype == kind else column.cast(kind)
 
 
 def places_of(indices: Positions) -> list[int]:
