@@ -77,6 +77,9 @@ def topics(
             f"{late.max_s:.0f}",
         )
     console.print(table if found else "Nothing has landed yet.")
+    for item in found:
+        for change in item.changed_fields:
+            console.print(f"[red]{item.topic}, {item.tenant_id}: {change}[/red]", soft_wrap=True)
 
 
 def states(environment: Environment) -> "list[LanderState]":

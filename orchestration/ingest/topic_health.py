@@ -1,4 +1,4 @@
-"""Whether a topic looks as usual: rows per hour by hour of day, silent and new keys, lateness.
+"""Whether a topic looks as usual: rows per hour by hour of day, silent and new keys, lateness, fields.
 
 Counts are taken once per landed batch and added up, so a look costs the same however long the history is.
 All times are event times and the plant clock; hours that the incident calendar names are no reference. Add
@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from orchestration.ingest.contracts import TopicContract
+from orchestration.ingest.topic_fields import FieldChange, changed_fields
 
 REFERENCE_DAYS = 28
 MIN_REFERENCES = 7  # days with this hour; with fewer nothing is called unusual
@@ -71,6 +72,7 @@ class TopicHealth:
         keys: Keys (machines) heard in the last day of plant time.
         new_keys: Keys first heard in the last day.
         silent_keys: Keys that are silent for far longer than they ever were between two messages.
+        changed_fields: Fields that have vanished from the newest rows, or are new in them.
     """
 
     tenant_id: str
@@ -80,6 +82,7 @@ class TopicHealth:
     keys: int
     new_keys: tuple[str, ...]
     silent_keys: tuple[str, ...]
+    changed_fields: tuple[FieldChange, ...] = ()
 
 
 def observe(connection: psycopg.Connection[Any], contract: TopicContract) -> int:
@@ -161,6 +164,8 @@ def judge(connection: psycopg.Connection[Any], contract: TopicContract) -> list[
         """,
         (contract.topic,),
     ).fetchall()
+    # Only measured signals come by the clock; an event's fields follow from what happened.
+    changes = changed_fields(connection, contract) if contract.metrics else []
     return [
         TopicHealth(
             tenant,
@@ -168,6 +173,7 @@ def judge(connection: psycopg.Connection[Any], contract: TopicContract) -> list[
             _volume(connection, contract.topic, tenant, now),
             _lateness(connection, contract.topic, tenant),
             *_keys(connection, contract, tenant, now),
+            tuple(item for item in changes if item.tenant_id == tenant),
         )
         for tenant, now in tenants
     ]

@@ -69,7 +69,7 @@ def topic_health_check(contract: TopicContract) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=raw_key(contract),
         name="looks_as_usual",
-        description="Rows of the last hour as at this hour of other days; no key silent; lateness measured.",
+        description="Rows of the last hour as at this hour of other days; no key silent; no field vanished.",
     )
     def looks_as_usual(postgres: PostgresResource) -> dg.AssetCheckResult:
         from orchestration.defs.landing.metadata import health_metadata
@@ -78,7 +78,10 @@ def topic_health_check(contract: TopicContract) -> dg.AssetChecksDefinition:
         with postgres.connect() as connection:
             observe(connection, contract)
             found = judge(connection, contract)
-        passed = not any(item.silent_keys or (item.volume and item.volume.is_unusual) for item in found)
+        passed = not any(
+            item.silent_keys or item.changed_fields or (item.volume and item.volume.is_unusual)
+            for item in found
+        )
         metadata = health_metadata(found)
         return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=metadata)
 

@@ -87,18 +87,20 @@ def health_metadata(found: Sequence[TopicHealth]) -> dict[str, Any]:
     lines = [
         f"| {item.tenant_id} | {_volume(item)} | {item.keys} | {', '.join(item.new_keys) or 'none'} "
         f"| {', '.join(item.silent_keys) or 'none'} | {item.lateness.p50_s:.0f} / "
-        f"{item.lateness.p95_s:.0f} / {item.lateness.p99_s:.0f} / {item.lateness.max_s:.0f} |"
+        f"{item.lateness.p95_s:.0f} / {item.lateness.p99_s:.0f} / {item.lateness.max_s:.0f} "
+        f"| {'; '.join(map(str, item.changed_fields)) or 'as before'} |"
         for item in found
     ]
     head = [
-        "| tenant | rows in the last hour | keys | new | silent | lateness p50/p95/p99/max in s |",
-        "|---" * 6 + "|",
+        "| tenant | rows in the last hour | keys | new | silent | lateness p50/p95/p99/max in s | fields |",
+        "|---" * 7 + "|",
     ]
     return {
         "tenants": dg.MetadataValue.md("\n".join([*head, *lines])),
         "lateness_p95_s": max((item.lateness.p95_s for item in found), default=0.0),
         "lateness_max_s": max((item.lateness.max_s for item in found), default=0.0),
         "silent_keys": sum(len(item.silent_keys) for item in found),
+        "changed_fields": sum(len(item.changed_fields) for item in found),
         "volume_z": max((item.volume.z for item in found if item.volume), key=abs, default=0.0),
     }
 
