@@ -7,7 +7,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from orchestration.defs.landing import assets, checks, sensors
+from orchestration.defs.landing import assets, checks, landing_again, sensors
 from orchestration.ingest.contracts import load_contracts
 from orchestration.ingest.leases import SERVICE_LEASE, acquire
 from orchestration.ingest.producer import RecordProducer
@@ -106,3 +106,24 @@ def test_the_sensor_asks_once_per_evidence_and_leaves_the_topics_to_a_service(
     with lease:
         held = sensors.kafka_lag(dg.build_sensor_context(resources=resources))
     assert isinstance(held, dg.SkipReason) and "the service lands" in str(held.skip_message)
+
+
+def test_a_day_can_be_landed_again_as_often_as_wanted(resources: dict[str, Any]) -> None:
+    """Forbids a re-landing job that needs a new run key, forgets rows, or fails on a day without any."""
+    _send(resources["kafka"].bootstrap_servers, 4)
+    _materialize(resources)
+    with psycopg.connect(resources["postgres"].url) as connection:
+        count, day = connection.execute(
+            "select count(*), (max(landed_at) at time zone 'UTC')::date::text from raw.equipment_status"
+        ).fetchone() or (0, "")
+        connection.execute("delete from raw.equipment_status where kafka_offset % 2 = 0")
+    for asked in (day, day, "2026-01-02"):
+        result = landing_again.land_again.execute_in_process(
+            partition_key=asked,
+            resources=resources,
+            run_config={"ops": {"land_day_again": {"config": {"topics": [STATUS]}}}},
+            instance=dg.DagsterInstance.ephemeral(),
+        )
+        assert result.success
+    with psycopg.connect(resources["postgres"].url) as connection:
+        assert connection.execute("select count(*) from raw.equipment_status").fetchone() == (count,)
