@@ -7,9 +7,11 @@ evidence at all is told by raw scores.
 
 import hashlib
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 
@@ -145,6 +147,7 @@ class Retriever:
         ranker: Orders the candidates; without one the first stage's order stands.
         rankers: Of single tenants, in place of `ranker`.
         caches: Shared by the retrievers of successive builds; without them nothing is kept.
+        passages: Of the build, where they were read before.
     """
 
     def __init__(
@@ -154,6 +157,7 @@ class Retriever:
         ranker: Ranker | None = None,
         caches: RetrievalCaches | None = None,
         rankers: Mapping[str, Ranker] | None = None,
+        passages: Iterable[Passage] | None = None,
     ) -> None:
         self._build = build
         self._embedder = embedder
@@ -161,11 +165,11 @@ class Retriever:
         self._caches = caches
         self._serving = _Serving({}, {})
         self.serve(rankers or {})
-        by_tenant: dict[str, list[Passage]] = {}
-        for passage in build.passages():
-            by_tenant.setdefault(passage.tenant_id, []).append(passage)
-        vectors = dict(build.document_vectors())
-        self._libraries = {tenant: TenantLibrary(passages, vectors) for tenant, passages in by_tenant.items()}
+        self._passages: dict[str, list[Passage]] = {}
+        for passage in build.passages() if passages is None else passages:
+            self._passages.setdefault(passage.tenant_id, []).append(passage)
+        self._libraries: dict[str, TenantLibrary] = {}
+        self._counting = threading.Lock()
 
     def search(self, request: SearchRequest) -> tuple[SearchHit, ...]:
         """The best documents of the tenant, best first; empty if it has none.
@@ -193,6 +197,10 @@ class Retriever:
         every: dict[str, Ranker | None] = {"": self._ranker, **rankers}
         self._serving = _Serving(every, {tenant: _digest(ranker) for tenant, ranker in every.items()})
 
+    def ranker_of(self, tenant_id: str) -> Ranker | None:
+        """Who orders a tenant's candidates; None leaves the first stage's order."""
+        return self._serving.rankers.get(tenant_id, self._ranker)
+
     def _search(self, request: SearchRequest, serving: "_Serving") -> tuple[SearchHit, ...]:
         found = self.first_stage(request)
         if found is None:
@@ -212,7 +220,7 @@ class Retriever:
         if not library.documents or not request.query.strip():
             return None
         keys = query_keys(terms(searchable(request.query)))
-        vector = self._vector(request.tenant_id, request.query)
+        vector = self._question_vector(request.tenant_id, request.query)
         hits = self._build.search(scope, [VectorQuery("passage", PASSAGE_DEPTH, vector)])[0]
         found = find_candidates(library, scope, keys, vector, hits)
         return FirstStage(library, keys, found) if len(found) else None
@@ -223,8 +231,22 @@ class Retriever:
         return library.excluded(request.asked_on, request.firmware_in_use, request.machine_model)
 
     def library(self, scope: TenantScope) -> TenantLibrary:
-        """What the scope's tenant owns; an empty library for an unknown tenant."""
-        return self._libraries.get(scope.tenant_id) or TenantLibrary(())
+        """What the scope's tenant owns, counted when it is first asked for; empty for an unknown tenant."""
+        tenant_id = scope.tenant_id
+        if tenant_id not in self._libraries and tenant_id in self._passages:
+            with self._counting:
+                if tenant_id not in self._libraries:
+                    self._libraries[tenant_id] = TenantLibrary(self._passages[tenant_id], self._vectors)
+        return self._libraries.get(tenant_id) or TenantLibrary(())
+
+    def prepare(self) -> None:
+        """Count every tenant's words now, so that no question waits for it."""
+        for tenant_id in self._passages:
+            self.library(TenantScope(tenant_id))
+
+    @cached_property
+    def _vectors(self) -> Mapping[str, Mapping[str, Vectors]]:
+        return dict(self._build.document_vectors())
 
     @property
     def build(self) -> OpenBuild:
@@ -235,7 +257,7 @@ class Retriever:
         """Let the build go."""
         self._build.close()
 
-    def _vector(self, tenant_id: str, query: str) -> Vectors:
+    def _question_vector(self, tenant_id: str, query: str) -> Vectors:
         if self._caches is None:
             return self._embedder.embed_question(query)
         # The vector does not depend on the build: it outlives a swap.

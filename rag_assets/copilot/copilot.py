@@ -301,7 +301,9 @@ def open_copilot(
             versions.update(now=served_versions(connection))
             rankers = served_rankers(connection)
         opened = store.open(build.build_id)
-        return Retriever(opened, embedder, caches=caches, rankers=rankers)
+        retriever = Retriever(opened, embedder, caches=caches, rankers=rankers)
+        retriever.prepare()
+        return retriever
 
     # Many writers at once: Postgres flushes their commits together, one by one each would wait for the disk.
     receipts: ConnectionPool[Any] = ConnectionPool(

@@ -50,7 +50,7 @@ def verify(
         _finds_itself(build, stored, embedder),
     ]
     if all(check.passed for check in checks) and gates:
-        retriever = Retriever(build, embedder)
+        retriever = Retriever(build, embedder, passages=stored.values())
         checks.extend(gate(retriever) for gate in gates)
     return tuple(checks)
 
