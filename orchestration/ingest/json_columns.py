@@ -75,7 +75,10 @@ class JsonDecoder:
             # Outside of strings, where it is illegal, a line end is only white space.
             payloads = [payload.replace(LINE_END, SPACE) for payload in payloads]
             body = LINE_END.join(payloads)
-        if any(payload[0] != OPEN or payload[-1] != CLOSE for payload in payloads):
+        characters = np.frombuffer(body, np.uint8)
+        ends = np.append(np.flatnonzero(characters == LINE_END[0]), len(body))
+        starts = np.append(0, ends[:-1] + 1)
+        if (characters[starts] != OPEN).any() or (characters[ends - 1] != CLOSE).any():
             # Every line that begins with a brace gives at least one row. Equal counts of lines and rows
             # then prove one row per line, so an object can't be taken for its neighbor's.
             raise NotOneObjectPerMessageError
