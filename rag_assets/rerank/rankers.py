@@ -130,13 +130,15 @@ def read_ranker(content: Mapping[str, Any]) -> Ranker:
     Raises:
         StaleRankerError: It was learned on other features.
     """
-    if tuple(content["features"]) != NAMES:
+    measured = content["features"]
+    # A mapping that was stored as jsonb comes back in another order: names tell, places don't.
+    if sorted(measured) != sorted(NAMES) if isinstance(measured, Mapping) else tuple(measured) != NAMES:
         raise StaleRankerError(
             "the ranker was learned on other features than this version measures: train it again"
         )
     if content["kind"] == "monotone_trees":
         return TreeRanker(json.dumps(content["document"]))
-    rows = list(content["features"].values())
+    rows = [measured[name] for name in NAMES]
     columns = (np.array([row[name] for row in rows]) for name in ("weight", "mean", "deviation"))
     return LinearRanker(content["kind"], *columns)
 
