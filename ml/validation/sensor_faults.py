@@ -13,6 +13,8 @@ from ml.validation.readings import Readings, nan_median
 
 # Values from which a sign counts; found on development seeds of the scenario bank.
 LONGEST_EQUAL_RUN = 12
+# A sensor that repeats itself this often does so for longer at another level, too.
+COARSE_REPEATS, LONGEST_EQUAL_RUN_OF_COARSE = 0.1, 18
 MISSING_SHARE = 0.15
 SPIKE_SHARE = 0.012
 FLAT_RATIO = 0.25
@@ -93,9 +95,11 @@ def _stuck(metric: str, reference: np.ndarray, window: np.ndarray) -> Sign:
     length, value = _longest_run(window, without=rest)
     # A sensor of few steps repeats itself by chance: three times the longest run
     # that its share of repeats makes.
-    chance = 3.0 * np.log(max(len(window), 2)) / -np.log(np.clip(_equal_share(reference, rest), 1e-3, 0.97))
-    needed = max(LONGEST_EQUAL_RUN, 2.0 * usual, float(chance))
-    held = _equal_share(window, rest) - _equal_share(reference, rest)
+    repeats = _equal_share(reference, rest)
+    chance = 3.0 * np.log(max(len(window), 2)) / -np.log(np.clip(repeats, 1e-3, 0.97))
+    fewest = LONGEST_EQUAL_RUN if repeats < COARSE_REPEATS else LONGEST_EQUAL_RUN_OF_COARSE
+    needed = max(fewest, 2.0 * usual, float(chance))
+    held = _equal_share(window, rest) - repeats
     strength = max(length / needed, held / 0.35)
     return Sign(
         metric, Problem.STUCK, strength, f"{length} equal readings of {value:g} in a row (usual {usual})"
