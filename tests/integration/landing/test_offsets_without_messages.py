@@ -3,11 +3,13 @@
 import time
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from landing_plant import SENSORS, Plant, reading
 
 from orchestration.ingest.ledger import Counts
+from orchestration.ingest.offsets import Range
+from orchestration.ingest.reland import Window, reland
 from orchestration.ingest.topics import ensure_topics
 
 pytestmark = pytest.mark.integration
@@ -136,3 +138,67 @@ def _delete(plant: Plant) -> None:
     deadline = time.monotonic() + 10
     while plant.topic(SENSORS) in admin.list_topics(timeout=5).topics and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def test_offsets_that_compaction_took_are_absent(plant: Plant) -> None:
+    """Forbids a lander that waits for compacted offsets, or counts them as landed or lost.
+
+    200 readings of two keys and a marker: the broker keeps the last of each key and whatever is in the open
+    segment. How many that is depends on the cleaner; the sum does not.
+    """
+    topic = plant.topic(SENSORS)
+    admin = AdminClient({"bootstrap.servers": plant.services.bootstrap_servers})
+    compacted = {"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.0001"}
+    resource = ConfigResource(
+        ConfigResource.Type.TOPIC,
+        topic,
+        incremental_configs=[
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in compacted.items()
+        ],
+    )
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(10)
+    for start in range(0, 200, 50):
+        for key in (b"a", b"b"):
+            plant.produce(SENSORS, _payloads(plant, 25, start), key=key)
+        time.sleep(0.3)  # the next message opens another segment, and only closed ones are compacted
+    deadline = time.monotonic() + 90
+    while (kept := _readable(plant)) > 150:
+        assert time.monotonic() < deadline, f"the cleaner left {kept} messages"
+        plant.produce(SENSORS, _payloads(plant, 1, 999), key=b"c")
+        time.sleep(2.0)
+
+    report = plant.land()
+
+    ledger = plant.check()
+    assert ledger.is_balanced, ledger.faults
+    assert report.counts.landed == _rows(plant) < 200
+    assert report.counts.absent > 0
+    assert report.counts.span == ledger.balances[0].offsets.hi
+    again = reland(plant.services, plant.contracts, Window(topic, partition=0, offsets=Range(0, 10**6)))
+    assert (again.restored, again.corrected, again.unreachable) == (0, 0, [])
+
+
+def _rows(plant: Plant) -> int:
+    return int(plant.query("select count(*) from raw.equipment_sensors")[0][0])
+
+
+def _readable(plant: Plant) -> int:
+    """Messages of partition 0 that a consumer gets."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": plant.services.bootstrap_servers,
+            "group.id": "a test",
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+        }
+    )
+    try:
+        consumer.assign([TopicPartition(plant.topic(SENSORS), 0, 0)])
+        count = 0
+        while (message := consumer.poll(10.0)) is not None and message.error() is None:
+            count += 1
+        return count
+    finally:
+        consumer.close()
