@@ -7,13 +7,13 @@ as a whole. Avoid counts of untraced lines: `statements` judges those.
 
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from orchestration.ingest.logs.evidence import Evidence, WindowLines
-from orchestration.ingest.logs.flow import END, LEAVE, read_steps
+from orchestration.ingest.logs.flow import END, KEY, LEAVE, read_steps
 from orchestration.ingest.logs.flow_history import (
     Divergence,
     FlowHistory,
@@ -30,6 +30,9 @@ LEARNING_LAG = 2
 """Windows that must pass without suspicion before one is learned: a fault is often seen a window late."""
 HOT_SCORE = 2.5
 """Places and sources above it are not learned, alert or not."""
+WITHHELD_WINDOWS, WITHHELD_FOR, FORGET_AFTER = 3, timedelta(minutes=30), timedelta(hours=2)
+"""A place that looked wrong in 3 quiet windows or more, over half an hour, is learned all the same: then its
+history is wrong, of a fault at the start or of a release that is gone, and would blame for ever."""
 KNOWN_WINDOWS, KNOWN_SOURCES = 3, 2
 """An error statement is an everyday one after 3 quiet windows and 2 sources."""
 SLOW_WEIGHT = 0.5
@@ -39,8 +42,10 @@ ERROR_LEVELS = ("ERROR", "CRITICAL")
 
 @dataclass
 class _Pending:
+    starts_at: datetime
     counts: StepCounts
     hot: frozenset[str]
+    errors: frozenset[tuple[str, str]]
     is_alert: bool
 
 
@@ -72,6 +77,7 @@ class TraceJudge:
     open_lines: pl.DataFrame | None = None
     error_windows: dict[str, set[datetime]] = field(default_factory=dict[str, "set[datetime]"])
     error_sources: dict[str, set[str]] = field(default_factory=dict[str, "set[str]"])
+    withheld: dict[str, tuple[datetime, ...]] = field(default_factory=dict[str, tuple[datetime, ...]])
 
     @property
     def is_warm(self) -> bool:
@@ -110,11 +116,9 @@ class TraceJudge:
     def close(self, window: WindowLines, findings: TraceFindings, is_alert: bool) -> None:
         """Take a judged window into the memory: after two more windows, and not during an alert."""
         self.open_lines = findings.open_lines
-        if not is_alert:
-            for statement, source in findings.errors:
-                self.error_windows.setdefault(statement, set()).add(window.starts_at)
-                self.error_sources.setdefault(statement, set()).add(source)
-        self.pending.append(_Pending(findings.counts, findings.hot, is_alert))
+        self.pending.append(
+            _Pending(window.starts_at, findings.counts, findings.hot, findings.errors, is_alert)
+        )
         if not self.is_warm and not is_alert:
             self.history.learn(findings.counts, window.ends_at, findings.hot)
             self.pending.clear()
@@ -122,7 +126,26 @@ class TraceJudge:
             oldest = self.pending.popleft()
             hot = oldest.hot.union(*(item.hot for item in self.pending))
             if not oldest.is_alert:
-                self.history.learn(oldest.counts, window.ends_at, hot)
+                lasting = self._lasting(oldest.hot, window.ends_at)
+                self.history.learn(oldest.counts, window.ends_at, hot - lasting)
+            # A fault's errors often come a window before its alert: they are nothing everyday.
+            if not any(item.is_alert for item in (oldest, *list(self.pending)[:1])):
+                self._note_errors(oldest)
+
+    def _note_errors(self, item: _Pending) -> None:
+        for statement, source in item.errors:
+            self.error_windows.setdefault(statement, set()).add(item.starts_at)
+            self.error_sources.setdefault(statement, set()).add(source)
+
+    def _lasting(self, hot: frozenset[str], at: datetime) -> frozenset[str]:
+        """Of what looked wrong in a quiet window, what did so again and again."""
+        lasting: set[str] = set()
+        for name in (name for name in hot if KEY in name):  # latencies of a source age by themselves
+            seen = [past for past in self.withheld.get(name, ()) if past > at - FORGET_AFTER]
+            self.withheld[name] = (*seen, at)
+            if len(seen) + 1 >= WITHHELD_WINDOWS and seen[0] <= at - WITHHELD_FOR:
+                lasting.add(name)
+        return frozenset(lasting)
 
     def _without_everyday_failures(self, traced: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
         known = [

@@ -25,7 +25,7 @@ from orchestration.ingest.offsets import PartitionId
 from orchestration.ingest.windows import Window, response_quantile_ms
 
 CONSUMER = "log-windows"
-FORM_VERSION = 1
+FORM_VERSION = 2
 """Raised whenever the detector's classes change: an older state is not read, the detector warms up again."""
 OPEN_COLUMNS = (
     "source", "statement", "level", "message", "event_at", "trace_id", "span_id", "response_time_ms",
