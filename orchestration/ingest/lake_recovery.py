@@ -7,14 +7,16 @@ Add here what concerns losing the catalog. Avoid rows: `restore` reads them.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 from pyarrow import fs
 
 from orchestration.ingest.contracts import TopicContract
 from orchestration.ingest.lake import NAMESPACE, Lake, warehouse_url
+from orchestration.ingest.offsets import LandingError, positions
 from orchestration.ingest.services import LandingServices
 
 if TYPE_CHECKING:
@@ -40,6 +42,32 @@ def find_tables(services: LandingServices, contracts: Sequence[TopicContract]) -
             lake.register(contract, path)
             found.append(contract.table)
     return found
+
+
+def refuse_after_loss(
+    services: LandingServices, contracts: Mapping[str, TopicContract], topics: Sequence[str]
+) -> None:
+    """Refuse to land a topic from its start into a Postgres that was lost, while the lake has its rows.
+
+    They would get new batches and known times, and never come together with the lake again. Asked only of
+    topics that have no position, so a running system pays one query.
+
+    Raises:
+        LandingError: The lake has rows of a topic that Postgres knows nothing of.
+    """
+    with psycopg.connect(services.database_url) as connection:
+        known = {item.topic for item in positions(connection, topics)}
+    new = [contracts[topic] for topic in topics if topic not in known]
+    lake = Lake(services.lake_url, services.catalog_uri) if new else None
+    for contract in new:
+        table = lake.existing_table(contract) if lake else None
+        has_rows = table.current_snapshot() is not None if table else _newest(services, contract) is not None
+        if has_rows:
+            raise LandingError(
+                f"{contract.topic}: Postgres has no ledger of it, but the lake has its rows. Nothing was "
+                "landed. If Postgres was lost, bring it back with `opsgraph restore --from-lake`; to begin "
+                "anew, give the lake another place (LAKE_URL)."
+            )
 
 
 def _newest(services: LandingServices, contract: TopicContract) -> str | None:

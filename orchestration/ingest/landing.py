@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from orchestration.ingest.batch import Batch
 from orchestration.ingest.contracts import Direction, TopicContract, load_contracts
+from orchestration.ingest.lake_recovery import refuse_after_loss
 from orchestration.ingest.landing_report import LandingProgress, LandingReport, landed_since
 from orchestration.ingest.leases import acquire, holder_of, topic_lease
 from orchestration.ingest.ledger import account_for_lost
@@ -148,6 +149,7 @@ class _Landing:
 
     def land(self) -> LandingReport:
         """Land what waits; the caller holds the lease."""
+        refuse_after_loss(self._services, self._contracts, [self._topic])
         progress = LandingProgress()
         planned, findings = prepare(
             self._services, self._admin, [self._topic], self._until, self._run_id, self._is_own

@@ -21,6 +21,7 @@ from orchestration.ingest.batch import Batch
 from orchestration.ingest.contracts import TopicContract
 from orchestration.ingest.contracts.schema_catalog import SchemaRegistryUnavailableError
 from orchestration.ingest.dagster_reports import DagsterReports
+from orchestration.ingest.lake_recovery import refuse_after_loss
 from orchestration.ingest.landing import holder_name, prepare
 from orchestration.ingest.leases import SERVICE_LEASE, Lease, acquire, topic_lease
 from orchestration.ingest.offsets import LandingError, PartitionId, broker_bounds
@@ -178,6 +179,7 @@ class LandingService:
             while not watch.ending.wait(1.0):
                 watch.check()
             return
+        refuse_after_loss(self._services, self._contracts, self._topics)
         planned, findings = prepare(
             self._services, admin, self._topics, None, "service", lambda item: item in own
         )

@@ -5,11 +5,19 @@ from typing import Any
 
 import psycopg
 import pytest
-from landing_plant import MAINTENANCE, STARTED_AT, Plant
+from landing_plant import LOGS, MAINTENANCE, STARTED_AT, Plant
 
 from orchestration.ingest.erasure import UnknownSubjectError, erase
+from orchestration.ingest.lake import Lake
+from orchestration.ingest.lake_journal import LakeJournal
 from orchestration.ingest.pii import original_of
-from orchestration.ingest.retention import expire_dead_letters, holds, place_hold, release_hold
+from orchestration.ingest.retention import (
+    expire_dead_letters,
+    expire_everywhere,
+    holds,
+    place_hold,
+    release_hold,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -61,6 +69,34 @@ def test_an_erased_person_is_in_no_table_no_lake_and_no_dead_letter(plant: Plant
     balance = plant.check(MAINTENANCE)
     assert balance.is_balanced, balance.faults
     assert balance.counts == before
+
+
+def test_a_refused_message_of_another_topic_is_emptied_in_the_lake_too(plant: Plant) -> None:
+    """Forbids an erasure that leaves a readable copy in the lake's journal, which keeps dead letters."""
+    land(plant, event(0, "T-17"))
+    plant.produce(LOGS, [b'{"level": "by T-17', b'{"level": "by T-170'])
+    plant.land(LOGS)
+
+    def kept() -> bytes:
+        return b"".join(LakeJournal(_table(plant)).refused_bytes())
+
+    assert kept().count(b"T-17") == 2
+
+    erasure = erase(plant.services, plant.contracts, "demo-plant", "T-17", "somebody", "left the plant")
+
+    assert erasure.is_complete, erasure.findings
+    assert kept().count(b"T-17") == kept().count(b"T-170") == 1
+    with psycopg.connect(plant.services.database_url) as connection:
+        connection.execute("update ops.dead_letters set landed_at = now() - interval '91 days'")
+    expire_everywhere(plant.services, plant.contracts.values(), timedelta(days=90), is_dry_run=False)
+    assert b"T-170" not in kept()
+    assert plant.check(LOGS).is_balanced
+
+
+def _table(plant: Plant) -> Any:
+    table = Lake(plant.services.lake_url, plant.services.catalog_uri).table(plant.contract(LOGS))
+    assert table.current_snapshot() is None  # no row has landed: the journal stands alone
+    return table
 
 
 def test_the_search_finds_what_an_erasure_can_not_reach(plant: Plant) -> None:

@@ -118,6 +118,8 @@ def test_rows_that_only_kafka_has_come_from_there(plant: Plant) -> None:
         plant.land()
 
     _lose_postgres(plant)
+    with pytest.raises(LandingError, match="opsgraph restore --from-lake"):
+        plant.land()  # into an empty Postgres: everything would come twice, under other batches
     restore(plant.services, plant.contracts)
 
     assert plant.query("select count(*) from raw.equipment_sensors") == [(400,)]
