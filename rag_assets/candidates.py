@@ -100,7 +100,8 @@ def find_candidates(
     order = np.lexsort((found, -fused))
     found = found[order]
     places = _best_passages(library, found, of_passages, near)
-    passages = tuple(library.in_order[place] for place in places.tolist())
+    shown: list[int] = places.tolist()
+    passages = tuple(library.in_order[place] for place in shown)
     return Candidates(found, scores[order], ranks[order], fused[order], passages, of_passages[places])
 
 

@@ -210,7 +210,7 @@ class Retriever:
         if ranker is not None:
             judged = ranker.scores(found.features(request.asked_on))
             order[: len(judged)] = np.argsort(-judged, kind="stable")
-        return _hits(found, order[: request.top_k])
+        return _hits(found, _distinct(found, order, request.top_k))
 
     def first_stage(self, request: SearchRequest) -> FirstStage | None:
         """Candidates of a search before they are ordered again; None where there is nothing to search."""
@@ -264,6 +264,20 @@ class Retriever:
         return self._caches.vectors.get_or_make(
             tenant_id, self._embedder.name, query, lambda: self._embedder.embed_question(query)
         )
+
+
+def _distinct(found: FirstStage, order: "np.ndarray", count: int) -> "np.ndarray":
+    """The first places of an order that say something new.
+
+    A document whose passage repeats one further up word for word (a copy in another folder, the same page of
+    two exports) is passed over: five places are few.
+    """
+    kept: dict[str, int] = {}
+    for place in map(int, order):
+        kept.setdefault(found.candidates.passages[place].content_hash, place)
+        if len(kept) == count:
+            break
+    return np.fromiter(kept.values(), np.int64, len(kept))
 
 
 def _cites_the_same(earlier: tuple[SearchHit, ...], later: tuple[SearchHit, ...]) -> bool:

@@ -48,10 +48,12 @@ GOOGLE = {
 REPLIES = {"anthropic": ("/v1/messages", ANTHROPIC), "google": (":generateContent", GOOGLE)}
 
 
+Request = tuple[str, dict[str, str], str]
+"""Path, headers in lower case, body."""
+
+
 @contextmanager
-def serving(
-    reply: dict[str, Any], failures: int
-) -> Iterator[tuple[str, list[tuple[str, dict[str, str], str]]]]:
+def serving(reply: dict[str, Any], failures: int) -> Iterator[tuple[str, list[Request]]]:
     """Base URL of a server that fails with 429 at first, and the requests that it got."""
     received: list[Request] = []
 

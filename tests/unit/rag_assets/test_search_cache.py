@@ -191,3 +191,15 @@ def test_another_ranker_orders_from_the_next_search_on(tmp_path: Path) -> None:
     assert before != after
     assert again == before
     assert caches.results.use.hits == 1
+
+
+def test_a_copy_takes_no_second_place(tmp_path: Path) -> None:
+    """Forbids five places with one text: a folder that was copied would fill the answer."""
+    corpus = {
+        **few(),
+        **{f"copy{number}": document(f"copy{number}", "seal leaks at the pump") for number in range(6)},
+    }
+    with opened(tmp_path, corpus, None) as retriever:
+        texts = [hit.passage.text for hit in search(retriever, "seal leaks")]
+
+    assert len(texts) == len(set(texts)) == 4  # one text of seven documents, and three others
