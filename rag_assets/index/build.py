@@ -29,7 +29,13 @@ from rag_assets.index.manifest import (
     store_manifest,
 )
 from rag_assets.index.points import Points, make_points
-from rag_assets.index.verification import Check, RetrievalGate, verify
+from rag_assets.index.verification import (
+    INCREMENT_SAMPLE,
+    SELF_RETRIEVAL_SAMPLE,
+    Check,
+    RetrievalGate,
+    verify,
+)
 
 POINT_FORMAT = "points-4"
 """Part of the corpus digest: raise it when payload, fields or weights of a point change."""
@@ -237,6 +243,7 @@ def _verified(
     expected = {chunk: digest for built in manifest.values() for chunk, digest in built.chunks.items()}
     opened = store.open(build.build_id)
     try:
-        return verify(opened, expected, embedder, gates)
+        size = INCREMENT_SAMPLE if build.base_build_id else SELF_RETRIEVAL_SAMPLE
+        return verify(opened, expected, embedder, gates, size)
     finally:
         opened.close()

@@ -14,6 +14,9 @@ from rag_assets.index.contract import OpenBuild, Passage, TenantScope, VectorQue
 from rag_assets.retrieval import Retriever
 
 SELF_RETRIEVAL_SAMPLE = 20
+INCREMENT_SAMPLE = 8
+"""Of a build on a base, whose own sample was searched when it was made; each costs an embedding (50 ms)."""
+
 _TIE_DEPTH = 5
 _TIE = 1e-5  # float32 rounding between the embedder's vector and the engine's
 
@@ -32,7 +35,11 @@ RetrievalGate = Callable[[Retriever], Check]
 
 
 def verify(
-    build: OpenBuild, expected: Mapping[str, str], embedder: Embedder, gates: Sequence[RetrievalGate]
+    build: OpenBuild,
+    expected: Mapping[str, str],
+    embedder: Embedder,
+    gates: Sequence[RetrievalGate],
+    sample_size: int = SELF_RETRIEVAL_SAMPLE,
 ) -> tuple[Check, ...]:
     """All checks of a build; the gates run only when the content is right.
 
@@ -41,13 +48,14 @@ def verify(
         expected: Chunk id → content hash of the whole corpus.
         embedder: Embeds the sample.
         gates: Run after the checks of content.
+        sample_size: Passages that are searched by their own text.
     """
     stored = {passage.chunk_id: passage for passage in build.passages()}
     checks = [
         _not_empty(build.count()),
         _count_equals(build.count(), len(expected)),
         _hashes_equal(stored, expected),
-        _finds_itself(build, stored, embedder),
+        _finds_itself(build, stored, embedder, sample_size),
     ]
     if all(check.passed for check in checks) and gates:
         retriever = Retriever(build, embedder, passages=stored.values())
@@ -71,10 +79,12 @@ def _hashes_equal(stored: dict[str, Passage], wanted: Mapping[str, str]) -> Chec
     return Check("content_hashes_equal_corpus", not wrong, detail)
 
 
-def _finds_itself(build: OpenBuild, stored: dict[str, Passage], embedder: Embedder) -> Check:
+def _finds_itself(
+    build: OpenBuild, stored: dict[str, Passage], embedder: Embedder, sample_size: int
+) -> Check:
     """Passages searched by their own text come back first, or tie with a passage of equal text."""
     ordered = [stored[key] for key in sorted(stored)]
-    sample = ordered[:: max(1, len(ordered) // SELF_RETRIEVAL_SAMPLE)][:SELF_RETRIEVAL_SAMPLE]
+    sample = ordered[:: max(1, len(ordered) // sample_size)][:sample_size]
     texts = [passage_text(passage.title, passage.text) for passage in sample]
     vectors = embedder.embed(texts) if sample else ()
     lost: list[str] = []
