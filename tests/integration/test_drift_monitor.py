@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import psycopg
 import pytest
+from plant_warehouse import TENANT, write_plant
 
 from ml.datasets import incident_calendar
+from ml.datasets.warehouse import plant_now
 from ml.drift.ledger import (
     Subject,
     drifted_slices,
@@ -16,9 +18,11 @@ from ml.drift.ledger import (
     retraining_requests,
     verdicts,
 )
+from ml.drift.monitor import monitor_tenant
 from ml.drift.tenant_readings import grid
 from ml.drift.verdict import Judgement, Verdict, judge
 from ml.features.history import EQUIPMENT_SCHEMA, EVENT_SCHEMA, INCIDENT_SCHEMA, INSTANT, PlantHistory
+from ml.models.risk import risk_band
 from ml.validation.quarantine import quarantines
 
 pytestmark = pytest.mark.integration
@@ -166,3 +170,33 @@ def test_calendar_rows_are_added_once_and_removed(database_url: str) -> None:
         assert incident_calendar.remove(connection, [row.incident_id]) == 1
     with pytest.raises(incident_calendar.CalendarFormatError, match="not after"):
         incident_calendar.incident("t", None, "holiday", END, END, END, "", "")
+
+
+def test_the_monitor_judges_a_whole_plant(module_database_url: str) -> None:
+    """Forbids a monitor whose parts fit and whose whole doesn't: reading, judging, ranking, recording.
+
+    40 days of the simulated plant, and predictions of one model for every machine and day whose outcome is
+    known but for the last day's.
+    """
+    write_plant(module_database_url, 40)
+    clock = plant_now(module_database_url, TENANT)
+    assert clock is not None
+    with psycopg.connect(module_database_url) as connection:
+        connection.execute(
+            "insert into ml.failure_predictions (tenant_id, equipment_id, horizon_hours, as_of, model_name,"
+            " model_version, failure_probability, is_alert, risk_level, recommended_action,"
+            " contributing_factors, source_vector)"
+            " select %(tenant)s, equipment_id, 24, %(clock)s - make_interval(days => day), 'failure-24h',"
+            " '1', 0.05, false, %(risk)s, '', '[]', '{}'"
+            " from marts.dim_equipment, generate_series(0, 38) as day where tenant_id = %(tenant)s",
+            {"tenant": TENANT, "clock": clock, "risk": risk_band(0.05).level.value},
+        )
+    found = monitor_tenant(module_database_url, TENANT)
+    assert found.note == ""
+    assert len({grade.equipment_id for grade in found.grades}) == 20
+    assert {segment.machines for segment in found.segments} == {4, 5, 6}
+    assert all(one.score_effect is not None for one in found.features)
+    (performance,) = found.performance
+    assert performance.happened.rows < performance.promised.rows
+    again = monitor_tenant(module_database_url, TENANT)
+    assert again.recorded == ()
