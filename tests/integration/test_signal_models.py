@@ -135,16 +135,16 @@ def test_an_hour_asked_over_http_has_the_batch_s_score(
             assert datetime.fromisoformat(said["hour_at"]) == hour_at
             assert said["anomaly_score"] == pytest.approx(score, rel=1e-9)
             assert said["is_anomalous"] == is_anomalous
-        machine = stored[0][0]
-        usual = dict.fromkeys(said["contributing_sensors"], 0.0)
-        sent = client.post("/v1/anomaly", json={"equipment_id": machine, "readings": {}})
-        assert sent.status_code == 422
-        assert all(name in sent.text for name in ("readings lack",))
-        late = client.post(
-            "/v1/anomaly",
-            json={"equipment_id": machine, "readings": usual, "hour_at": stored[0][1].isoformat()},
-        )
-        assert late.status_code == 422
+        asked = {"equipment_id": stored[0][0]}
+        sensors = client.post("/v1/anomaly", json=asked).json()["contributing_sensors"]
+        # An hour in which every sensor reads far from anything usual, before it lands.
+        sent = {**asked, "readings": dict.fromkeys(sensors, 1e6)}
+        said = client.post("/v1/anomaly", json=sent).raise_for_status().json()
+        assert datetime.fromisoformat(said["hour_at"]) == stored[0][1] + timedelta(hours=1)
+        lacking = client.post("/v1/anomaly", json={**asked, "readings": {}})
+        assert (lacking.status_code, "readings lack" in lacking.text) == (422, True)
+        late = client.post("/v1/anomaly", json={**sent, "hour_at": stored[0][1].isoformat()})
+        assert (late.status_code, "has landed already" in late.text) == (422, True)
         assert client.post("/v1/anomaly", json={"equipment_id": "nobody"}).status_code == 404
 
 
