@@ -107,7 +107,7 @@ def _measured(url: str, folder: Path, files: list[Path], embedder: MiniLmEmbedde
     marks: dict[Path, str] = {}
     for number, path in enumerate(files[::EVERY]):
         name = "".join(chr(ord("a") + int(digit)) for digit in f"{number:03d}")
-        marks[path] = f"Close zeb{name}ra before qu{name}agga and ok{name}api."
+        marks[path] = f"zeb{name}ra qu{name}agga ok{name}api"
         path.write_text(f"{marks[path]}\n\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
     started = time.perf_counter()
     read_source(url, documents, SOURCE, TENANT)
@@ -118,7 +118,7 @@ def _measured(url: str, folder: Path, files: list[Path], embedder: MiniLmEmbedde
     with live.lease() as (build, retriever):
         done = time.perf_counter()
         for path, mark in marks.items():
-            hits = retriever.search(SearchRequest(mark, TENANT, ASKED_ON))
+            hits = retriever.search(SearchRequest(mark, TENANT, ASKED_ON, top_k=20))
             if not any(mark in hit.passage.text for hit in hits):
                 raise SystemExit(f"the change of {path} is not found in {build.build_id}")
     live.close()
