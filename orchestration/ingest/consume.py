@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from orchestration.ingest.offsets import LandingError, PartitionId, Range
 
 CONSUME_MESSAGES = 10_000
-LONGEST_WAIT_S = 0.05  # how soon the reader notices that it is to stop
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.002, 0.05  # the latter is how soon the reader notices that it is to stop
 FETCH_QUEUE_KIB = 64 * 1024  # what librdkafka reads ahead; bounds the lander's memory whatever the lag
 
 
@@ -130,8 +130,12 @@ class RangeReader:
         """Whether every bounded range was read to its end."""
         return all(progress.is_finished for progress in self._progress.values())
 
-    def read(self) -> list[Chunk]:
+    def read(self, is_wanted: bool = True) -> list[Chunk]:
         """Fetch once and return the chunks that are due; empty while the window is open.
+
+        Args:
+            is_wanted: Whether the next stage is free. Otherwise chunks go on growing up to their size:
+                messages that wait here leave together, those in a queue leave group by group.
 
         Raises:
             KafkaException: The broker can't be read from now.
@@ -147,11 +151,11 @@ class RangeReader:
             if self._window_start is not None
             else self._window_s
         )
-        timeout = min(max(left, 0.0), LONGEST_WAIT_S) if self._window_s else LONGEST_WAIT_S
+        timeout = min(max(left, SHORTEST_WAIT_S), LONGEST_WAIT_S) if self._window_s else LONGEST_WAIT_S
         messages = self._consumer.consume(min(CONSUME_MESSAGES, self._batch_messages), timeout)
         if messages:
             self._distribute(messages, asked)
-        return self._due()
+        return self._due(is_wanted)
 
     def hold(self, partitions: frozenset[PartitionId]) -> None:
         """Leave some partitions alone from now on, and read the others; what was read goes its way."""
@@ -233,12 +237,13 @@ class RangeReader:
             )
         raise KafkaException(error)
 
-    def _due(self) -> list[Chunk]:
+    def _due(self, is_wanted: bool) -> list[Chunk]:
         waiting = [item for item in self._progress.values() if item.seen > item.next_lo]
         if not waiting:
             return []
         started = self._window_start or 0.0
-        if time.monotonic() - started >= self._window_s or self.is_finished:
+        is_time = is_wanted and time.monotonic() - started >= self._window_s
+        if is_time or self.is_finished:
             due = waiting
         else:
             due = [

@@ -45,6 +45,11 @@ class Pipe(Generic[Item]):
             return False
         return True
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits now."""
+        return self._queue.empty()
+
     def close(self) -> None:
         """Say that nothing follows."""
         self.put(None)

@@ -154,13 +154,17 @@ class LandingPipeline:
                 check()
                 if self._waiting is not None:
                     reader.hold(self._waiting())
-                if chunks := reader.read():
+                if chunks := reader.read(self._is_bounded or self._is_free()):
                     self._chunks.put(chunks)
                 if self._is_bounded and reader.is_finished:
                     break
             self._chunks.close()
         finally:
             reader.close()
+
+    def _is_free(self) -> bool:
+        """Whether what is read now would be prepared and loaded without waiting in a queue."""
+        return self._chunks.is_empty and all(lane.is_empty for lane in self._lanes)
 
     def _prepare(self) -> None:
         with psycopg.connect(self._services.database_url, autocommit=True) as connection:
