@@ -7,6 +7,7 @@ Add here what concerns losing the catalog. Avoid rows: `restore` reads them.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from orchestration.ingest.services import LandingServices
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
+
+log = logging.getLogger(__name__)
 
 METADATA_SUFFIX = ".metadata.json"
 
@@ -50,24 +53,34 @@ def refuse_after_loss(
     """Refuse to land a topic from its start into a Postgres that was lost, while the lake has its rows.
 
     They would get new batches and known times, and never come together with the lake again. Asked only of
-    topics that have no position, so a running system pays one query.
+    topics that have no position, so a running system pays one query. A lake that is away has nothing to say:
+    it never keeps Postgres from landing.
 
     Raises:
         LandingError: The lake has rows of a topic that Postgres knows nothing of.
     """
     with psycopg.connect(services.database_url) as connection:
         known = {item.topic for item in positions(connection, topics)}
-    new = [contracts[topic] for topic in topics if topic not in known]
-    lake = Lake(services.lake_url, services.catalog_uri) if new else None
-    for contract in new:
-        table = lake.existing_table(contract) if lake else None
-        has_rows = table.current_snapshot() is not None if table else _newest(services, contract) is not None
-        if has_rows:
+    for contract in [contracts[topic] for topic in topics if topic not in known]:
+        if _has_rows(services, contract):
             raise LandingError(
                 f"{contract.topic}: Postgres has no ledger of it, but the lake has its rows. Nothing was "
                 "landed. If Postgres was lost, bring it back with `opsgraph restore --from-lake`; to begin "
                 "anew, give the lake another place (LAKE_URL)."
             )
+
+
+def _has_rows(services: LandingServices, contract: TopicContract) -> bool:
+    try:
+        table = Lake(services.lake_url, services.catalog_uri).existing_table(contract)
+        if table:
+            return table.current_snapshot() is not None
+        return _newest(services, contract) is not None
+    except OSError as error:
+        log.warning(
+            "%s: the lake can't be asked whether it has rows (%s); landing goes on", contract.topic, error
+        )
+        return False
 
 
 def _newest(services: LandingServices, contract: TopicContract) -> str | None:

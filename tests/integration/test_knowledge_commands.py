@@ -20,7 +20,7 @@ def documents(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("OPSGRAPH_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("OPSGRAPH_API_URL", "http://127.0.0.1:1")
     embedder = WordEmbedder()
-    monkeypatch.setattr(knowledge, "_embedder", lambda _: embedder)
+    monkeypatch.setattr(knowledge, "configured_embedder", lambda _: embedder)
     folder = tmp_path / "documents"
     folder.mkdir()
     text = """# Pump seal

@@ -140,4 +140,4 @@ def test_an_embedder_is_chosen_by_one_setting(tmp_path: Path) -> None:
     found = open_embedder(tmp_path, "openai:bge-m3:latest:1024", "http://127.0.0.1:1/v1")
 
     assert (found.name, found.dimension) == ("openai:bge-m3:latest", 1024)
-    assert open_embedder(tmp_path, "local-int8").name == "all-MiniLM-L6-v2-int8"
+    assert open_embedder(tmp_path, "local-int8").name == "all-MiniLM-L6-v2-int8-per-channel"
