@@ -24,7 +24,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from orchestration.ingest.contracts import TopicContract
-from orchestration.ingest.lake import Lake, LakePosition
+from orchestration.ingest.lake import Lake, LakePosition, PartitionKey
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -119,12 +119,25 @@ class LakeJournal:
                 },
             )
             while rows := cursor.fetchmany(LINES_PER_FILE):
-                self._write(Kind.LEDGER, [line for _, line, _ in rows])
                 if batches := [batch_id for batch_id, _, has_more in rows if has_more]:
                     self._write(Kind.LETTERS, _lines(connection, _LETTERS, batches))
                     self._write(Kind.FINDINGS, _lines(connection, _FINDINGS, batches))
+                self._write(Kind.LEDGER, [line for _, line, _ in rows])  # last: `position` vouches for all
                 written += len(rows)
         return written
+
+    def position(self) -> LakePosition:
+        """How far the kept ledger rows reach, read from every one of them."""
+        offsets: dict[PartitionKey, int] = {}
+        replays = 0
+        for path in self.paths(Kind.LEDGER):
+            for row in map(json.loads, self.lines(path)):
+                key = (uuid.UUID(row["topic_id"]), int(row["kafka_partition"]))
+                if row["offset_hi"] > row["offset_lo"]:
+                    offsets[key] = max(offsets.get(key, 0), int(row["offset_hi"]))
+                else:
+                    replays = max(replays, int(row["batch_id"]))
+        return LakePosition(offsets, replays)
 
     def renew_letters(self, connection: psycopg.Connection[Any], ids: Collection[int]) -> None:
         """Put the present state of some dead letters in place of every earlier one.

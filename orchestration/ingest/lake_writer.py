@@ -103,7 +103,7 @@ class LakeWriter:
         self._position = position_of(self._table)
         self._reached: dict[PartitionKey, int] = dict(self._position.offsets)
         self._replays = self._position.replays
-        self._recorded = self._position  # how far the journal has come: never behind the rows
+        self._recorded = self._journal_position()  # never behind the rows
         self._open: pq.ParquetWriter | None = None
         self._sink: Any = None
         self._open_path = ""
@@ -210,7 +210,11 @@ class LakeWriter:
                 self._files.remove(path)
         self._finished, self._rows, self._bytes, self._since = [], 0, 0, None
         self._reached, self._replays = dict(self._position.offsets), self._position.replays
-        self._recorded = self._position
+        self._recorded = self._journal_position()
+
+    def _journal_position(self) -> LakePosition:
+        """How far the journal has come for certain: while no row has landed, no snapshot says it."""
+        return self._journal.position() if self._table.current_snapshot() is None else self._position
 
     def catch_up(self) -> int:
         """Read back from Postgres what the ledger has beyond the lake's offsets, and flush it.
