@@ -1,4 +1,4 @@
-"""Verbs that bring landed data back: `reland`, `restore`, `keys …`.
+"""Verbs that bring landed data back: `reland`, `restore`, `vault …`.
 
 Add a verb here when something that was landed must be had again. Avoid logic: `orchestration.ingest` has it.
 """
@@ -21,14 +21,14 @@ if TYPE_CHECKING:  # landing brings pyarrow and polars, which `opsgraph --help` 
     from orchestration.ingest.reland import RelandReport, Window
 
 console = Console()
-keys_app = typer.Typer(help="Copies of the keys of personal data.", no_args_is_help=True)
+vault_app = typer.Typer(help="Copies of the keys of personal data.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the `opsgraph` command."""
     app.command("reland")(reland)
     app.command("restore")(restore)
-    app.add_typer(keys_app, name="keys")
+    app.add_typer(vault_app, name="vault")
 
 
 def reland(
@@ -130,7 +130,7 @@ def restore(
         bool, typer.Option("--replace", help="Also topics that have a ledger: the lake takes its place.")
     ] = False,
     keys: Annotated[
-        Path | None, typer.Option(help="Copy of the keys of personal data (`opsgraph keys export`).")
+        Path | None, typer.Option(help="Copy of the keys of personal data (`opsgraph vault export`).")
     ] = None,
 ) -> None:
     """Rebuild raw tables, ledger, positions and dead letters in Postgres from the lake.
@@ -162,11 +162,11 @@ def restore(
     console.print("Next: `opsgraph ledger check`, then `opsgraph land`, which goes on at the lake's offsets.")
 
 
-@keys_app.command("export")
+@vault_app.command("export")
 def export(path: Annotated[Path, typer.Argument(help="File that does not exist yet.")]) -> None:
     """Copy the keys and originals of personal data to a file for its owner's eyes.
 
-    Example: `opsgraph keys export /safe/opsgraph-keys.json`
+    Example: `opsgraph vault export /safe/opsgraph-keys.json`
     """
     import psycopg
 
@@ -185,11 +185,11 @@ def export(path: Annotated[Path, typer.Argument(help="File that does not exist y
     )
 
 
-@keys_app.command("import")
-def import_(path: Annotated[Path, typer.Argument(help="File from `keys export`.")]) -> None:
+@vault_app.command("import")
+def import_(path: Annotated[Path, typer.Argument(help="File from `vault export`.")]) -> None:
     """Bring keys back; those that are there stay, and erased people stay erased.
 
-    Example: `opsgraph keys import /safe/opsgraph-keys.json`
+    Example: `opsgraph vault import /safe/opsgraph-keys.json`
     """
     _import(Environment(), path)
 

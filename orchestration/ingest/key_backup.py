@@ -64,7 +64,7 @@ def import_keys(connection: psycopg.Connection[Any], path: Path) -> int:
         is_copy, kept = False, {}
     if not is_copy:
         raise KeyFileError(
-            f"{path} is no copy of keys; `opsgraph keys export FILE` writes one. Nothing was changed."
+            f"{path} is no copy of keys; `opsgraph vault export FILE` writes one. Nothing was changed."
         )
     added = 0
     for table in TABLES:
