@@ -6,8 +6,8 @@ Postgres. Add a number of landing here when an alarm should watch it. Avoid logi
 
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -67,53 +67,44 @@ class LandingCollector(Collector):
             yield from _families(numbers)
 
     def _ask(self) -> None:
+        from orchestration.ingest.contracts import load_contracts
+        from orchestration.ingest.landing import landed_topics
+
+        topics = landed_topics(load_contracts())
         while True:
-            self._numbers = ask(self._settings)
+            self._numbers = ask(self._settings, topics)
             time.sleep(ASKED_EVERY_S)
 
 
 def _families(numbers: LandingNumbers) -> Iterator[Metric]:
-    lag = GaugeMetricFamily(
-        "opsgraph_landing_lag_messages", "Messages that wait to be landed.", labels=["topic", "partition"]
-    )
-    for labels, count in numbers.lag.items():
-        lag.add_metric(labels, count)
-    age = GaugeMetricFamily(
-        "opsgraph_landing_last_commit_age_seconds", "Time since the last commit.", labels=["topic"]
-    )
-    for topic, seconds in numbers.age_s.items():
-        age.add_metric([topic], seconds)
-    behind = GaugeMetricFamily(
-        "opsgraph_landing_behind_plant_clock_seconds",
-        "How far a topic's newest event lies behind the tenant's plant clock.",
-        labels=["topic", "tenant"],
-    )
-    for labels, seconds in numbers.behind_s.items():
-        behind.add_metric(labels, seconds)
-    letters = GaugeMetricFamily(
-        "opsgraph_landing_open_dead_letters", "Refused messages that wait for a replay.", labels=["topic"]
-    )
-    for topic, count in numbers.open_letters.items():
-        letters.add_metric([topic], count)
-    sinks = GaugeMetricFamily(
-        "opsgraph_landing_sink_open", "1 where a lander waits for a sink.", labels=["lander", "sink"]
-    )
-    for labels, is_open in numbers.open_sinks.items():
-        sinks.add_metric(labels, float(is_open))
-    yield from (lag, age, behind, letters, sinks)
+    for name, description, labels, values in (
+        ("lag_messages", "Messages that wait to be landed.", ("topic", "partition"), numbers.lag),
+        ("last_commit_age_seconds", "Time since the last commit.", ("topic",), numbers.age_s),
+        (
+            "behind_plant_clock_seconds",
+            "How far a topic's newest event lies behind the tenant's plant clock.",
+            ("topic", "tenant"),
+            numbers.behind_s,
+        ),
+        ("open_dead_letters", "Refused messages that wait for a replay.", ("topic",), numbers.open_letters),
+        ("sink_open", "1 where a lander waits for a sink.", ("lander", "sink"), numbers.open_sinks),
+    ):
+        family = GaugeMetricFamily(f"opsgraph_landing_{name}", description, labels=labels)
+        for key, value in values.items():
+            family.add_metric(key if isinstance(key, tuple) else (key,), float(value))
+        yield family
 
 
-def ask(settings: Environment) -> LandingNumbers:
+def ask(settings: Environment, topics: Sequence[str]) -> LandingNumbers:
     """Ask Postgres and Kafka once; what does not answer is named.
 
     Args:
         settings: Addresses.
+        topics: Topics that are landed.
     """
     import psycopg
 
-    from orchestration.ingest.contracts import load_contracts
     from orchestration.ingest.lag import lag
-    from orchestration.ingest.landing import landed_topics
     from orchestration.ingest.offsets import LandingError
     from orchestration.ingest.services import LandingServices
     from orchestration.ingest.sink_states import STATE_FILE, known_states
@@ -137,16 +128,13 @@ def ask(settings: Environment) -> LandingNumbers:
             settings.lake_url,
             settings.lake_catalog_uri,
         )
-        found = lag(services, landed_topics(load_contracts()))
+        found = lag(services, topics)
         numbers.lag.update({(item.topic, str(item.partition)): len(span) for item, span in found.items()})
     except LandingError:
         failures.append("kafka")
     except psycopg.Error:
         failures.append("postgres")
-    return LandingNumbers(
-        numbers.at, numbers.lag, numbers.age_s, numbers.behind_s, numbers.open_letters, numbers.open_sinks,
-        tuple(failures),
-    )  # fmt: skip
+    return replace(numbers, failures=tuple(failures))
 
 
 _AGES = """

@@ -203,7 +203,7 @@ def _land(
 ) -> None:
     if batch.counts.landed:
         ensure_day_partition(connection, batch.contract.table, batch.landed_at.date())
-        copy_rows(connection, batch, stream)
+        copy_rows(connection, batch.contract.table, stream)
     vault.store(connection, batch.subjects)
     write_watermarks(connection, batch)
     first = passed[0].kafka_offset

@@ -9,7 +9,7 @@ table properties here. Avoid files: `lake_writer` writes them.
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,6 +167,34 @@ class Lake:
         return self._catalog.create_table(
             name, schema, partition_spec=PartitionSpec(day), properties=properties
         )
+
+
+def stored_rows(table: "Table", schema: pa.Schema, row_filter: str | None = None) -> Iterator[pa.RecordBatch]:
+    """Rows of a lake table in a contract's types, batch by batch; what the contract gained since is null.
+
+    Args:
+        table: The table.
+        schema: `arrow_schema` of the contract.
+        row_filter: Which rows, as pyiceberg reads it; all by default.
+    """
+    names = tuple(name for name in schema.names if name in table.schema().column_names)
+    scan = (table.scan(row_filter) if row_filter else table.scan()).select(*names)
+    for found in scan.to_arrow_batch_reader():
+        columns = [
+            found.column(item.name).cast(item.type)
+            if item.name in names
+            else pa.nulls(found.num_rows, item.type)
+            for item in schema
+        ]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def one_batch(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """Batches of one schema put together; an empty one where there is no row."""
+    filled = [rows for rows in batches if rows.num_rows]
+    if not filled:
+        return pa.RecordBatch.from_pylist([], schema=schema)
+    return pa.Table.from_batches(filled).combine_chunks().to_batches()[0]
 
 
 def position_of(table: "Table") -> LakePosition:

@@ -58,7 +58,7 @@ class PostgresSink:
                 ensure_day_partition(self._connection, table, day)
             for batch, stream in batches:
                 if batch.counts.landed:
-                    copy_rows(self._connection, batch, stream)
+                    copy_rows(self._connection, batch.contract.table, stream)
                 self._vault.store(self._connection, batch.subjects)
                 write_watermarks(self._connection, batch)
                 write_dead_letters(self._connection, batch)
@@ -74,8 +74,8 @@ class PostgresSink:
             self._vault.mark_stored(batch.subjects)
 
 
-def copy_rows(connection: psycopg.Connection[Any], batch: Batch, stream: CopyStream) -> None:
-    """COPY a batch's rows into its raw table, by column name: a table's later columns stand last.
+def copy_rows(connection: psycopg.Connection[Any], table: str, stream: CopyStream) -> None:
+    """COPY rows into a raw table, by column name: a table's later columns stand last.
 
     Call it within a transaction: what all rows share is set for the transaction alone.
     """
@@ -88,7 +88,7 @@ def copy_rows(connection: psycopg.Connection[Any], batch: Batch, stream: CopyStr
             (list(stream.shared), list(stream.shared.values())),
         )
     statement = sql.SQL("copy {} ({}) from stdin (format binary)").format(
-        sql.Identifier("raw", batch.contract.table),
+        sql.Identifier("raw", table),
         sql.SQL(", ").join(map(sql.Identifier, stream.columns)),
     )
     with connection.cursor() as cursor, cursor.copy(statement) as copy:

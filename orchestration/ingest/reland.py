@@ -25,6 +25,7 @@ from orchestration.ingest.contracts import TopicContract, arrow_schema, ensure_d
 from orchestration.ingest.copy_format import copy_stream
 from orchestration.ingest.dead_letters import REPLAY_LOCK, Selection
 from orchestration.ingest.dead_letters import replay as replay_letters
+from orchestration.ingest.lake import one_batch
 from orchestration.ingest.ledger import Counts, LedgerRow, next_batch_ids, write_rows
 from orchestration.ingest.offsets import LandingError, PartitionId, Range
 from orchestration.ingest.pii import PiiVault
@@ -242,7 +243,8 @@ class _Batch:
             sql.SQL("delete from {} where batch_id = %s and landed_at = %s").format(self._table),
             (landed.batch_id, landed.landed_at),
         )
-        self._copy(rows, landed.batch_id, landed.landed_at)
+        if rows.num_rows:
+            copy_rows(self._connection, self._contract.table, copy_stream(rows))
         if landed.is_retired:
             self._connection.execute(
                 "update ops.landing_ledger set retired_at = null where batch_id = %s", (landed.batch_id,)
@@ -280,7 +282,7 @@ class _Batch:
             superseded=-changed.height,
         )
         ensure_day_partition(self._connection, self._contract.table, now.date())
-        self._copy(rows, batch_id, now)
+        copy_rows(self._connection, self._contract.table, copy_stream(rows))
         first = int(_offsets(rows).min())  # type: ignore[arg-type]
         place = Range(first, first)
         write_rows(
@@ -328,24 +330,11 @@ class _Batch:
         later = self._sources.later_rows(self._connection, self._landed)
         if not later.num_rows:
             return present
-        return pa.Table.from_batches([present, later]).combine_chunks().to_batches()[0]
+        return one_batch([present, later], present.schema)
 
     def _without(self, rows: pa.RecordBatch, offsets: set[int]) -> pa.RecordBatch:
         mask = (~_offsets(rows).is_in(list(offsets))).to_arrow()
         return rows.filter(mask)
-
-    def _copy(self, rows: pa.RecordBatch, batch_id: int, landed_at: datetime) -> None:
-        if rows.num_rows:
-            batch = Batch(
-                self._contract,
-                self._landed.partition,
-                batch_id,
-                self._landed.offsets,
-                landed_at,
-                rows,
-                Counts(),
-            )
-            copy_rows(self._connection, batch, copy_stream(rows))
 
 
 def _frame(rows: pa.RecordBatch) -> pl.DataFrame:

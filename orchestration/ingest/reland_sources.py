@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 import polars as pl
@@ -24,7 +24,7 @@ from confluent_kafka.admin import AdminClient
 from orchestration.ingest.batch import Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk, RangeReader
 from orchestration.ingest.contracts import TopicContract, arrow_schema
-from orchestration.ingest.lake import Lake
+from orchestration.ingest.lake import Lake, one_batch, stored_rows
 from orchestration.ingest.lake_writer import read_raw
 from orchestration.ingest.offsets import Bounds, LandingError, PartitionId, Range, broker_bounds
 from orchestration.ingest.pii import PiiVault
@@ -178,17 +178,10 @@ class Sources:
         """Rows of a batch in the lake; None where they are not all there."""
         if self._table is None or self._table.current_snapshot() is None:
             return None
-        names = tuple(name for name in self._schema.names if name in self._table.schema().column_names)
-        found = self._table.scan(row_filter=f"batch_id = {landed.batch_id}", selected_fields=names).to_arrow()
-        if found.num_rows != landed.landed:
-            return None
-        columns = [
-            found.column(item.name).combine_chunks().cast(item.type)
-            if item.name in found.column_names
-            else pa.nulls(found.num_rows, item.type)
-            for item in self._schema
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
+        rows = one_batch(
+            stored_rows(self._table, self._schema, f"batch_id = {landed.batch_id}"), self._schema
+        )
+        return rows if rows.num_rows == landed.landed else None
 
     def raw_rows(self, landed: Landed) -> pa.RecordBatch:
         """What raw holds of a batch, copies included."""
@@ -208,14 +201,8 @@ class Sources:
         return found.filter(((offsets >= landed.offsets.lo) & (offsets < landed.offsets.hi)).to_arrow())
 
     def _read(self, batch_ids: list[int], days: list[date]) -> pa.RecordBatch:
-        batches = [
-            rows
-            for day in days
-            for rows in read_raw(self._services.database_url, self._contract, batch_ids, day)
-        ]
-        if not batches:
-            return pa.RecordBatch.from_pylist([], schema=self._schema)
-        return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+        parts = (read_raw(self._services.database_url, self._contract, batch_ids, day) for day in days)
+        return one_batch(chain.from_iterable(parts), self._schema)
 
 
 def as_batch(frame: pl.DataFrame, schema: pa.Schema, batch_id: int, at: datetime) -> pa.RecordBatch:

@@ -23,11 +23,12 @@ from psycopg import sql
 
 from orchestration.ingest.contracts import Direction, TopicContract, arrow_schema, ensure_day_partition
 from orchestration.ingest.copy_format import copy_stream
-from orchestration.ingest.lake import Lake, position_of
+from orchestration.ingest.lake import Lake, position_of, stored_rows
 from orchestration.ingest.lake_journal import Kind, LakeJournal
 from orchestration.ingest.lake_recovery import find_tables
 from orchestration.ingest.leases import acquire, topic_lease
 from orchestration.ingest.offsets import CONSUMER, LandingError
+from orchestration.ingest.postgres_sink import copy_rows
 from orchestration.ingest.services import LandingServices
 
 if TYPE_CHECKING:
@@ -148,32 +149,13 @@ class _Restoration:
         if self._table.current_snapshot() is None:
             return 0
         count = 0
-        names = tuple(name for name in self._schema.names if name in self._table.schema().column_names)
-        for found in self._table.scan(selected_fields=names).to_arrow_batch_reader():
+        for found in stored_rows(self._table, self._schema):
             for start in range(0, found.num_rows, ROWS_AT_ONCE):
-                rows = self._in_shape(found.slice(start, ROWS_AT_ONCE))
+                rows = found.slice(start, ROWS_AT_ONCE)
                 self._take_note(rows)
-                stream = copy_stream(rows)
-                statement = sql.SQL("copy {} ({}) from stdin (format binary)").format(
-                    sql.Identifier("raw", self._contract.table),
-                    sql.SQL(", ").join(map(sql.Identifier, stream.columns)),
-                )
-                with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-                    copy.write(stream.data)
+                copy_rows(self._connection, self._contract.table, copy_stream(rows))
                 count += rows.num_rows
         return count
-
-    def _in_shape(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """A lake table's columns in the contract's types; what the contract has gained since is null."""
-        return pa.RecordBatch.from_arrays(
-            [
-                rows.column(item.name).cast(item.type)
-                if item.name in rows.schema.names
-                else pa.nulls(rows.num_rows, item.type)
-                for item in self._schema
-            ],
-            schema=self._schema,
-        )
 
     def _take_note(self, rows: pa.RecordBatch) -> None:
         frame = pl.DataFrame(pl.from_arrow(rows))

@@ -27,10 +27,11 @@ from rag_assets.evaluation.golden import (
 from rag_assets.evaluation.questions import JudgedQuestion, read_questions
 from rag_assets.index.builds import current_build
 from rag_assets.index.contract import BuildUnavailableError
-from rag_assets.index.corpus import corpus_digest, record_heads
+from rag_assets.index.corpus import corpus_digest, corpus_heads
 from rag_assets.rerank.rankers import JudgedCandidates
 from rag_assets.rerank.training import FEWEST_GROUPS
 from rag_assets.rerank.versions import LESSONS, newest, promote, train_version
+from rag_assets.sources.insights import SOURCE as INSIGHTS
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _lessons(database_url: str, embedder: Embedder, questions: Sequence[JudgedQu
     Generated insights are left out: they change with every hour of data, and no question asks for them.
     """
     with psycopg.connect(database_url) as connection:
-        documents = corpus_digest(record_heads(connection), embedder.name)
+        documents = corpus_digest(corpus_heads(connection, without_source=INSIGHTS), embedder.name)
     found: dict[str, str] = {}
     for tenant_id in sorted({item.tenant_id for item in questions}):
         own = [item for item in questions if item.tenant_id == tenant_id and item.relevant]

@@ -13,7 +13,6 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from rag_assets.documents import BrokenDocument, Collection, Document
-from rag_assets.sources.insights import SOURCE as INSIGHTS
 
 
 @dataclass(frozen=True)
@@ -117,20 +116,15 @@ class DocumentHead:
         return self.tenant_id, self.document_id, self.version
 
 
-def corpus_heads(connection: psycopg.Connection[Any]) -> tuple[DocumentHead, ...]:
-    """Every document of every tenant, ordered by tenant, id and version."""
-    rows = connection.execute(
-        "select tenant_id, document_id, version, md5 || ' ' || path from rag.documents order by 1, 2, 3"
-    ).fetchall()
-    return tuple(DocumentHead(*row) for row in rows)
-
-
-def record_heads(connection: psycopg.Connection[Any]) -> tuple[DocumentHead, ...]:
-    """Every document that somebody wrote, as in `corpus_heads`: without generated insights."""
+def corpus_heads(
+    connection: psycopg.Connection[Any], without_source: str | None = None
+) -> tuple[DocumentHead, ...]:
+    """Every document of every tenant, ordered by tenant, id and version; on demand without one source."""
     rows = connection.execute(
         "select tenant_id, document_id, version, md5 || ' ' || path from rag.documents "
-        "where metadata ->> 'source' is distinct from %s order by 1, 2, 3",
-        (INSIGHTS,),
+        "where %(left_out)s::text is null or metadata ->> 'source' is distinct from %(left_out)s "
+        "order by 1, 2, 3",
+        {"left_out": without_source},
     ).fetchall()
     return tuple(DocumentHead(*row) for row in rows)
 

@@ -17,13 +17,13 @@ import psycopg
 from confluent_kafka import Consumer, TopicPartition
 
 from deployment.embedded.jars import SPARK_JARS_DIR, SPARK_LOCK_FILE, fetch_jars
+from orchestration.ingest.bulk.spark_process import java_home
 from orchestration.ingest.contracts import latest_schema
 from orchestration.ingest.services import LandingServices
 from tests.benchmarks.landing_stack import PARTITIONS, SENSORS
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS_PYTHON = ROOT / ".tools" / "peers" / "bin" / "python"
-JAVA_HOMES = [Path("/usr/lib/jvm/java-17-openjdk-amd64"), Path(os.environ.get("JAVA_HOME", "/nonexistent"))]
 
 
 def poll_loop_rate(services: LandingServices, count: int) -> float:
@@ -77,7 +77,7 @@ def missing_peers() -> str:
     """Why the peers can't be run here; empty where they can."""
     if not PEERS_PYTHON.exists():
         return f"{PEERS_PYTHON} is missing: make it with pyspark==4.0.0 and dlt[postgres]==1.31.0"
-    if not any(path.exists() for path in JAVA_HOMES):
+    if java_home() is None:
         return "no JDK 17 found: Spark needs one (apt-get install openjdk-17-jdk-headless)"
     return ""
 
@@ -95,10 +95,14 @@ def _peer(
         "schema": latest_schema(SENSORS).schema,
         "folder": str(folder),
     }
-    java_home = next(str(path) for path in JAVA_HOMES if path.exists())
     result = subprocess.run(
         [str(PEERS_PYTHON), str(Path(__file__).with_name(script)), json.dumps(asked)],
-        env={**os.environ, "JAVA_HOME": java_home, "RUNTIME__DLTHUB_TELEMETRY": "false", **environment},
+        env={
+            **os.environ,
+            "JAVA_HOME": str(java_home()),
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+            **environment,
+        },
         capture_output=True,
         text=True,
         timeout=600,

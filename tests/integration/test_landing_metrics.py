@@ -11,11 +11,13 @@ from psycopg.types.json import Jsonb
 from orchestration.api.landing_metrics import LandingCollector, ask
 from orchestration.environment import Environment
 from orchestration.ingest.contracts import load_contracts
+from orchestration.ingest.landing import landed_topics
 from orchestration.ingest.producer import RecordProducer
 from orchestration.ingest.simulators.clock import PLANT_START
 from orchestration.ingest.topics import ensure_topics
 
 pytestmark = pytest.mark.integration
+TOPICS = landed_topics(load_contracts())
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def settings(
 
 def test_what_waits_and_which_sink_is_away_is_on_the_page(settings: Environment) -> None:
     """Forbids an alarm that can't be written: lag per partition, refused messages, a sink that is away."""
-    before = sum(ask(settings).lag.values())
+    before = sum(ask(settings, TOPICS).lag.values())
     with RecordProducer(settings.kafka_bootstrap_servers, load_contracts()) as producer:
         for number in range(5):
             row = {"tenant_id": "demo-plant", "equipment_id": f"CNC-A-{101 + number}", "status": "idle"}
@@ -62,7 +64,7 @@ def test_what_waits_and_which_sink_is_away_is_on_the_page(settings: Environment)
 
     assert 'opsgraph_landing_sink_open{lander="a lander",sink="lake"} 1.0' in page
     assert 'opsgraph_landing_open_dead_letters{topic="raw_logs"} 1.0' in page
-    assert sum(ask(settings).lag.values()) == before + 5
+    assert sum(ask(settings, TOPICS).lag.values()) == before + 5
     assert 'opsgraph_landing_lag_messages{partition="0",topic="equipment-status"}' in page
 
 
@@ -71,4 +73,4 @@ def test_a_database_that_is_away_is_named_and_nothing_raises(
 ) -> None:
     """Forbids a page that fails when it is needed most."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://postgres@127.0.0.1:1/nothing")
-    assert "postgres" in ask(Environment()).failures
+    assert "postgres" in ask(Environment(), TOPICS).failures

@@ -46,28 +46,11 @@ class BulkPlan:
     windows_h: tuple[int, ...] = WINDOWS_H
     outlier_deviations: float = OUTLIER_DEVIATIONS
 
-    def to_json(self) -> dict[str, Any]:
-        """The plan as JSON-able values, for the process of another engine."""
-        return {
-            "table": self.table,
-            "keys": list(self.keys),
-            "event_time": self.event_time,
-            "metrics": list(self.metrics),
-            "windows_h": list(self.windows_h),
-            "outlier_deviations": self.outlier_deviations,
-        }
-
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "BulkPlan":
-        """Undo `to_json`."""
-        return cls(
-            table=content["table"],
-            keys=tuple(content["keys"]),
-            event_time=content["event_time"],
-            metrics=tuple(content["metrics"]),
-            windows_h=tuple(content["windows_h"]),
-            outlier_deviations=content["outlier_deviations"],
-        )
+        """Undo `dataclasses.asdict` and JSON, which knows no tuples."""
+        lists = {name: tuple(content[name]) for name in ("keys", "metrics", "windows_h")}
+        return cls(**{**content, **lists})
 
 
 def plan_of(contract: TopicContract) -> BulkPlan:

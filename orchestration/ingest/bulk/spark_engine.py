@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as f
 from pyspark.sql.avro.functions import from_avro
 
-from orchestration.ingest.bulk.plan import DEVIATION_OF_MAD, BulkPlan
+from orchestration.ingest.bulk.plan import DEVIATION_OF_MAD, OUTPUTS, BulkPlan
 
 CATALOG = "opsgraph"  # the name under which pyiceberg enters its tables too
 _ORDER = ("known_at", "kafka_partition", "kafka_offset")
@@ -46,7 +46,7 @@ def bulk(spark: SparkSession, asked: dict[str, Any]) -> dict[str, int]:
     _replace(features(kept, plan), f"{plan.table}_features")
     _replace(aggregates(kept, plan, "day", "day_at"), f"{plan.table}_daily")
     _replace(aggregates(kept, plan, "week", "week_at"), f"{plan.table}_weekly")
-    names = [f"{plan.table}_{output}" for output in ("cleansed", "features", "daily", "weekly")]
+    names = [f"{plan.table}_{output}" for output in OUTPUTS]
     return {name: spark.table(f"{CATALOG}.silver.{name}").count() for name in names}
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,14 @@ class Spark:
         """
         self._python = home / "peers" / "bin" / "python"
         self._jars = sorted((home / "spark-4.0.0").glob("*.jar"))
-        self._java = _java_home()
+        self._java = java_home()
         self._lake_url, self._catalog_uri, self._memory = lake_url, catalog_uri, memory
         if reason := self._missing():
             raise SparkMissingError(f"Spark can't be run here: {reason}. Nothing was changed.")
 
     def bulk(self, plan: BulkPlan) -> dict[str, int]:
         """Run the bulk jobs; rows by table of `silver`."""
-        return self._run({"job": "bulk", "plan": plan.to_json()})
+        return self._run({"job": "bulk", "plan": asdict(plan)})
 
     def stream(
         self,
@@ -169,7 +170,8 @@ def rules_of(field: ContractField) -> list[dict[str, Any]]:
     ]
 
 
-def _java_home() -> Path | None:
+def java_home() -> Path | None:
+    """A JDK 17: that of JAVA_HOME, else of the system; None where there is none."""
     homes = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
     homes += sorted(Path("/usr/lib/jvm").glob("*17*"))
     return next((home for home in homes if (home / "bin" / "java").exists()), None)
