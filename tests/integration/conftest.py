@@ -1,6 +1,7 @@
-"""Fixtures of the warehouse tests: a database whose name stays, since dbt keeps its parse by name.
+"""Fixtures that several modules share: MLflow, and a warehouse database.
 
-Avoid fixtures of other parts: they stand in the modules that use them.
+The warehouse's database keeps its name, since dbt keeps its parse by name. Avoid fixtures of one module:
+they stand there.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,11 @@ import psycopg
 import pytest
 from landed_rows import azure_rows, land
 from warehouse_project import Warehouse, database
+
+from deployment.embedded import mlflow as mlflow_server
+from deployment.embedded.service import running
+from orchestration.environment import Environment
+from tests.conftest import free_port
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +39,12 @@ def azure_warehouse(postgres_port: int, dbt_state_dir: Path, azure_pdm_dir: Path
             for table, rows in azure_rows(azure_pdm_dir).items():
                 land(connection, table, rows)
         yield Warehouse(url, dbt_state_dir / "azure")
+
+
+@pytest.fixture(scope="module")
+def mlflow_uri(postgres_port: int, services_dir: Path) -> Iterator[str]:
+    """A real MLflow server on the session's Postgres."""
+    environment = Environment(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{postgres_port}/opsgraph")
+    database, port = environment.sibling_database_url("mlflow", driver="psycopg2"), free_port()
+    with running(mlflow_server.service(services_dir, port, database), services_dir / "logs"):
+        yield f"http://127.0.0.1:{port}"

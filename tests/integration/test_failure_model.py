@@ -1,7 +1,5 @@
 """Training, promotion and prediction over a real Postgres and a real MLflow server."""
 
-import socket
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +11,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 
-from deployment.embedded import mlflow as mlflow_server
-from deployment.embedded.service import running
 from ml.datasets.training_set import build_training_set
 from ml.datasets.warehouse import WarehouseNotBuiltError, label_disagreements, read_history, tenants
 from ml.drift.webhook import DriftWebhook
@@ -33,7 +29,6 @@ from ml.serving.service import InferenceService
 from ml.training.pipeline import train_tenant
 from orchestration.defs.promotion.assets import failure_predictions, promotions
 from orchestration.defs.training.assets import failure_7d, failure_24h
-from orchestration.environment import Environment
 from orchestration.resources.kafka import KafkaResource
 from orchestration.resources.mlflow import MlflowResource
 from orchestration.resources.postgres import PostgresResource
@@ -41,20 +36,6 @@ from orchestration.resources.postgres import PostgresResource
 pytestmark = [pytest.mark.integration, pytest.mark.data]
 
 TENANT = "azure-pdm"
-
-
-@pytest.fixture(scope="module")
-def mlflow_uri(postgres_port: int, services_dir: Path) -> Iterator[str]:
-    """A real MLflow server on the session's Postgres."""
-    environment = Environment(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{postgres_port}/opsgraph")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    service = mlflow_server.service(
-        services_dir, port, environment.sibling_database_url("mlflow", driver="psycopg2")
-    )
-    with running(service, services_dir / "logs"):
-        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")

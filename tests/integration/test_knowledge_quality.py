@@ -1,8 +1,6 @@
 """Insights, measured retrieval and the learned order as assets, over real Postgres, MLflow and the engine."""
 
 import json
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -10,11 +8,8 @@ import psycopg
 import pytest
 from word_embedder import WordEmbedder
 
-from deployment.embedded import mlflow as mlflow_server
-from deployment.embedded.service import running
 from orchestration.defs.knowledge.assets import knowledge_index, knowledge_insights
 from orchestration.defs.knowledge.quality import ranker, retrieval_quality
-from orchestration.environment import Environment
 from orchestration.resources.mlflow import MlflowResource
 from orchestration.resources.postgres import PostgresResource
 from orchestration.resources.vector_store import VectorStoreResource
@@ -28,18 +23,6 @@ pytestmark = pytest.mark.integration
 
 PARTS = ("seal", "belt", "bearing", "filter", "valve", "coupling")
 FAULTS = ("leaks", "slips", "overheats", "vibrates")
-
-
-@pytest.fixture(scope="module")
-def mlflow_uri(postgres_port: int, services_dir: Path) -> Iterator[str]:
-    """A real MLflow server on the session's Postgres."""
-    environment = Environment(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{postgres_port}/opsgraph")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    database = environment.sibling_database_url("mlflow", driver="psycopg2")
-    with running(mlflow_server.service(services_dir, port, database), services_dir / "logs"):
-        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture

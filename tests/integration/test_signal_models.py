@@ -1,9 +1,6 @@
 """Anomaly, forecast and quality models over a real Postgres and a real MLflow server."""
 
-import socket
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 import psycopg
@@ -12,8 +9,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from plant_warehouse import TENANT, write_plant
 
-from deployment.embedded import mlflow as mlflow_server
-from deployment.embedded.service import running
 from ml.anomaly.scoring import score_tenant
 from ml.datasets.warehouse import plant_now
 from ml.registry.client import ModelRegistry
@@ -29,7 +24,6 @@ from orchestration.defs.signals.assets import (
     quality_predictions,
     signal_promotions,
 )
-from orchestration.environment import Environment
 from orchestration.resources.mlflow import MlflowResource
 from orchestration.resources.postgres import PostgresResource
 
@@ -45,18 +39,6 @@ ASSETS = [
     forecasts,
     quality_predictions,
 ]
-
-
-@pytest.fixture(scope="module")
-def mlflow_uri(postgres_port: int, services_dir: Path) -> Iterator[str]:
-    """A real MLflow server on the session's Postgres."""
-    environment = Environment(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{postgres_port}/opsgraph")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    database = environment.sibling_database_url("mlflow", driver="psycopg2")
-    with running(mlflow_server.service(services_dir, port, database), services_dir / "logs"):
-        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")

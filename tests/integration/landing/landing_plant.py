@@ -2,7 +2,10 @@
 
 import io
 import json
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +19,7 @@ from orchestration.ingest.contracts import CONTRACTS_DIR, TopicContract
 from orchestration.ingest.lake import Lake
 from orchestration.ingest.landing import land_topic
 from orchestration.ingest.landing_report import LandingReport
+from orchestration.ingest.landing_service import LandingService
 from orchestration.ingest.ledger_check import LedgerReport, check_ledger
 from orchestration.ingest.services import LandingServices
 from orchestration.ingest.topics import MAX_MESSAGE_BYTES
@@ -108,6 +112,10 @@ class Plant:
         with psycopg.connect(self.services.database_url) as connection:
             return connection.execute(statement, parameters or None).fetchall()
 
+    def row_count(self) -> int:
+        """Rows of the sensors' raw table."""
+        return int(self.query("select count(*) from raw.equipment_sensors")[0][0])
+
     def lake_rows(self, base: str = SENSORS) -> list[dict[str, Any]]:
         """Every row of a lake table."""
         table = Lake(self.services.lake_url, self.services.catalog_uri).existing_table(self.contract(base))
@@ -127,6 +135,28 @@ class Plant:
         """The same plant under a changed contract."""
         contract = replace(self.contract(base), **changes)
         return replace(self, contracts={**self.contracts, contract.topic: contract})
+
+
+@contextmanager
+def running_service(plant: Plant, stops_within_s: float = 30, **arguments: Any) -> Iterator[LandingService]:
+    """The landing service of the sensor topic, at work until the block ends."""
+    service = LandingService(plant.services, plant.contracts, [plant.topic(SENSORS)], **arguments)
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    try:
+        yield service
+    finally:
+        service.stop()
+        thread.join(stops_within_s)
+        assert not thread.is_alive(), f"the service did not stop within {stops_within_s:g} s"
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Wait, and fail when the time is over."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "not within the time"
+        time.sleep(0.02)
 
 
 def own_contracts(folder: Path, suffix: str) -> Path:

@@ -2,16 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import psycopg
 import pytest
-from landing_plant import SENSORS, Plant, reading
+from landing_plant import SENSORS, Plant, reading, running_service, wait_until
 
 from orchestration.ingest.lag import waiting_evidence
 from orchestration.ingest.landing_report import LandingReport
-from orchestration.ingest.landing_service import LandingService
 from orchestration.ingest.leases import SERVICE_LEASE, acquire, holder_of, topic_lease
 from orchestration.ingest.ledger import FencedError, advance
 from orchestration.ingest.offsets import Range, positions
@@ -19,42 +16,18 @@ from orchestration.ingest.offsets import Range, positions
 pytestmark = pytest.mark.integration
 
 
-@contextmanager
-def _service(plant: Plant) -> Iterator[LandingService]:
-    service = LandingService(plant.services, plant.contracts, [plant.topic(SENSORS)])
-    thread = threading.Thread(target=service.run)
-    thread.start()
-    try:
-        yield service
-    finally:
-        service.stop()
-        thread.join(30)
-        assert not thread.is_alive(), "the service did not stop within 30 s"
-
-
-def _wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "not within the time"
-        time.sleep(0.02)
-
-
-def _rows(plant: Plant) -> int:
-    return int(plant.query("select count(*) from raw.equipment_sensors")[0][0])
-
-
 def test_service_lands_through_a_loss_of_all_its_database_sessions(plant: Plant) -> None:
     """Forbids a service that dies with Postgres' restart, or that lands anything twice after it."""
     plant.produce_readings(400)
-    with _service(plant):
-        _wait_until(lambda: _rows(plant) == 400)
+    with running_service(plant):
+        wait_until(lambda: plant.row_count() == 400)
         with psycopg.connect(plant.services.database_url, autocommit=True) as connection:
             connection.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity "
                 "where datname = current_database() and pid <> pg_backend_pid()"
             )
         plant.produce_readings(200, start=400)
-        _wait_until(lambda: _rows(plant) == 600)
+        wait_until(lambda: plant.row_count() == 600)
     report = plant.check()  # stopped in an orderly way: the lake has everything too
     assert report.is_balanced, report.faults
     assert sum(item.lake_rows or 0 for item in report.balances) == 600
@@ -63,13 +36,13 @@ def test_service_lands_through_a_loss_of_all_its_database_sessions(plant: Plant)
 def test_while_the_service_holds_the_lease_others_leave_the_topic_to_it(plant: Plant) -> None:
     """Forbids a sensor or a click in the web UI that lands beside the service."""
     topic = plant.topic(SENSORS)
-    with _service(plant):
-        _wait_until(lambda: _holder(plant) is not None)
+    with running_service(plant):
+        wait_until(lambda: _holder(plant) is not None)
         assert "--follow" in (waiting_evidence(plant.services, [topic]).holder or "")
         plant.produce_readings(100)
         report = plant.land()
         assert "--follow" in report.landed_by
-        assert _rows(plant) == 100
+        assert plant.row_count() == 100
     assert _holder(plant) is None
     assert waiting_evidence(plant.services, [topic]).evidence == ""
 
@@ -84,7 +57,7 @@ def test_evidence_names_the_waiting_ranges(plant: Plant) -> None:
 
 def plant_positions(plant: Plant) -> list:
     """Positions after a landing, which also proves that the evidence did not land anything."""
-    assert _rows(plant) == 0
+    assert plant.row_count() == 0
     plant.land()
     with psycopg.connect(plant.services.database_url) as connection:
         return list(positions(connection, [plant.topic(SENSORS)]))
@@ -111,11 +84,11 @@ def test_a_waiting_landing_takes_over_when_the_holder_dies(plant: Plant) -> None
     waiting = threading.Thread(target=lambda: reports.append(plant.land()))
     waiting.start()
     time.sleep(1.0)
-    assert _rows(plant) == 0
+    assert plant.row_count() == 0
     holder._connection.close()
     waiting.join(30)
     assert [report.landed_by for report in reports] == ["this run"]
-    assert _rows(plant) == 40
+    assert plant.row_count() == 40
 
 
 def test_a_slower_lander_is_fenced(plant: Plant) -> None:

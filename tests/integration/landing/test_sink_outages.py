@@ -4,20 +4,21 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from landing_plant import LOGS, SENSORS, Plant, log_line, reading
+from landing_plant import LOGS, SENSORS, Plant, log_line, reading, running_service, wait_until
 
 from deployment.embedded import kafka, postgres
 from deployment.embedded.service import start_child, stop_child
 from orchestration.ingest import pipeline, postgres_sink
 from orchestration.ingest.lake_writer import FlushSettings
-from orchestration.ingest.landing_service import FRESH, LandingService
+from orchestration.ingest.landing_service import FRESH
 from orchestration.ingest.ledger import Counts
 from orchestration.ingest.quotas import set_quota
 from orchestration.ingest.run_limits import RunLimits
@@ -31,30 +32,8 @@ pytestmark = pytest.mark.integration
 SETTINGS = replace(FRESH, lake_flush=FlushSettings(age_s=0.2))
 
 
-@contextmanager
-def _service(plant: Plant, state_file: Path | None = None) -> Iterator[LandingService]:
-    service = LandingService(
-        plant.services, plant.contracts, [plant.topic(SENSORS)], settings=SETTINGS, state_file=state_file
-    )
-    thread = threading.Thread(target=service.run)
-    thread.start()
-    try:
-        yield service
-    finally:
-        service.stop()
-        thread.join(60)
-        assert not thread.is_alive(), "the service did not stop within 60 s"
-
-
-def _wait_until(condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "not within the time"
-        time.sleep(0.05)
-
-
-def _rows(plant: Plant) -> int:
-    return int(plant.query("select count(*) from raw.equipment_sensors")[0][0])
+_service = partial(running_service, stops_within_s=60, settings=SETTINGS)
+_wait_until = partial(wait_until, timeout_s=120.0)
 
 
 def _open_sinks(plant: Plant) -> dict[str, str]:
@@ -81,7 +60,7 @@ def test_a_lake_that_is_away_holds_nothing_up_and_catches_up(
         folder.rename(away)
         folder.write_text("a lake that can't be reached")
         plant.produce_readings(200, start=400)
-        _wait_until(lambda: _rows(plant) == 600)
+        _wait_until(lambda: plant.row_count() == 600)
         _wait_until(lambda: "lake" in _open_sinks(plant))
         folder.unlink()
         away.rename(folder)
@@ -106,9 +85,9 @@ def test_a_full_disk_is_waited_out_and_named(plant: Plant, monkeypatch: pytest.M
     plant.produce_readings(400)
     with _service(plant):
         _wait_until(lambda: "No space left" in _open_sinks(plant).get("disk", ""))
-        assert _rows(plant) == 0
+        assert plant.row_count() == 0
         is_full.clear()
-        _wait_until(lambda: _rows(plant) == 400)
+        _wait_until(lambda: plant.row_count() == 400)
         _wait_until(lambda: set(_outages(plant)) == {("disk", True)})
     report = plant.check()
     assert report.is_balanced, report.faults
@@ -131,11 +110,11 @@ def test_a_quota_makes_messages_wait_and_loses_none(plant: Plant) -> None:
                 partition=0,
             )
             time.sleep(0.3)
-        _wait_until(lambda: _rows(plant) == 400)
+        _wait_until(lambda: plant.row_count() == 400)
         took = time.monotonic() - started
         other = [plant.datum(SENSORS, reading(index, tenant_id="other")) for index in range(100)]
         plant.produce(SENSORS, other, partition=1)
-        _wait_until(lambda: _rows(plant) == 500, timeout_s=20.0)
+        _wait_until(lambda: plant.row_count() == 500, timeout_s=20.0)
     assert took >= 2.5
     order = "select kafka_offset from raw.equipment_sensors where kafka_partition = 0 order by batch_id, 1"
     offsets = [row[0] for row in plant.query(order)]
@@ -218,16 +197,16 @@ def test_landing_survives_restarts_of_postgres_and_of_the_broker(
         assert [item.lander for item in known_states(services.database_url, said)]  # from the file
 
     own.produce_readings(400)
-    with _service(own, said):
-        _wait_until(lambda: _rows(own) == 400)
+    with _service(own, state_file=said):
+        _wait_until(lambda: own.row_count() == 400)
         own_servers["restart"]("postgres", during_postgres)
-        _wait_until(lambda: _rows(own) == 600)
+        _wait_until(lambda: own.row_count() == 600)
         own_servers["restart"]("kafka", lambda: _wait_until(lambda: waits_for(Sink.KAFKA)))
         own.produce_readings(200, start=600)
-        _wait_until(lambda: _rows(own) == 800)
+        _wait_until(lambda: own.row_count() == 800)
         _wait_until(lambda: not waits_for(Sink.KAFKA) and not waits_for(Sink.POSTGRES))
         _wait_until(lambda: {sink for sink, is_over in _outages(own) if is_over} >= {"postgres", "kafka"})
     report = own.check()
     assert report.is_balanced, report.faults
-    assert (_rows(own), len(own.lake_rows())) == (800, 800)
+    assert (own.row_count(), len(own.lake_rows())) == (800, 800)
     assert not said.exists()

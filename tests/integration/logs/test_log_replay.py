@@ -4,15 +4,12 @@ import gzip
 import json
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
-from confluent_kafka.admin import AdminClient
 
-from orchestration.ingest.contracts import load_contracts
 from orchestration.ingest.heartbeats import is_alive
 from orchestration.ingest.logs.detector import LogDetector
 from orchestration.ingest.logs.judging import judge_window
@@ -23,24 +20,10 @@ from orchestration.ingest.logs.window_service import NAME, TOPIC, WindowService
 from orchestration.ingest.producer import MessageProducer
 from orchestration.ingest.replay.log_sets import send_log_set
 from orchestration.ingest.replay.nezha_files import read_nezha
-from orchestration.ingest.topics import ensure_topics
 from tests.conftest import real_data
 
 pytestmark = pytest.mark.integration
 SLICE_MINUTES = 25
-
-
-@pytest.fixture
-def fresh_topic(kafka_servers: str) -> Iterator[str]:
-    """`raw_logs` recreated: the broker is shared by the session's tests."""
-    admin = AdminClient({"bootstrap.servers": kafka_servers})
-    if TOPIC in admin.list_topics(timeout=10).topics:
-        admin.delete_topics([TOPIC])[TOPIC].result(15)
-        deadline = time.monotonic() + 15
-        while TOPIC in admin.list_topics(timeout=10).topics and time.monotonic() < deadline:
-            time.sleep(0.05)
-    ensure_topics(kafka_servers, load_contracts())
-    yield kafka_servers
 
 
 def _slice_of_nezha(to: Path) -> Path:

@@ -4,39 +4,22 @@ import json
 import multiprocessing
 import random
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from confluent_kafka.admin import AdminClient
 
-from orchestration.ingest.contracts import load_contracts
 from orchestration.ingest.logs import window_service
 from orchestration.ingest.logs.window_service import WindowService
 from orchestration.ingest.producer import MessageProducer
 from orchestration.ingest.simulators.logs.config import AnomalyType, load_config
 from orchestration.ingest.simulators.logs.lines import LogGenerator
-from orchestration.ingest.topics import ensure_topics
 
 pytestmark = pytest.mark.integration
 TOPIC = window_service.TOPIC
 BEGIN = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 QUIET = replace(load_config(), anomaly_probability=0.0)
-
-
-@pytest.fixture
-def fresh_topic(kafka_servers: str) -> Iterator[str]:
-    """`raw_logs` recreated: the broker is shared by the session's tests."""
-    admin = AdminClient({"bootstrap.servers": kafka_servers})
-    if TOPIC in admin.list_topics(timeout=10).topics:
-        admin.delete_topics([TOPIC])[TOPIC].result(15)
-        deadline = time.monotonic() + 15
-        while TOPIC in admin.list_topics(timeout=10).topics and time.monotonic() < deadline:
-            time.sleep(0.05)
-    ensure_topics(kafka_servers, load_contracts())
-    yield kafka_servers
 
 
 def _send(servers: str, payloads: list[bytes]) -> None:
