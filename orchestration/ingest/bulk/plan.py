@@ -49,7 +49,7 @@ class BulkPlan:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "BulkPlan":
         """Undo `dataclasses.asdict` and JSON, which knows no tuples."""
-        lists = {name: tuple(content[name]) for name in ("keys", "metrics", "windows_h")}
+        lists: dict[str, Any] = {name: tuple(content[name]) for name in ("keys", "metrics", "windows_h")}
         return cls(**{**content, **lists})
 
 
