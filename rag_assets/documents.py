@@ -5,9 +5,10 @@ chunking, cleaning for search, and storage here.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -18,6 +19,8 @@ CORPUS_DIR = Path(__file__).with_name("corpus")
 """The project's own runbooks and manuals."""
 
 DEFAULT_VERSION = "1"
+_LONGEST_KEY_BYTES = 2000  # the corpus's primary key is a B-tree entry, which ends at 2,704 bytes
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 
@@ -105,14 +108,14 @@ class SourceFile:
 
 
 def read_files(
-    files: Iterable[SourceFile],
+    files: Iterable[SourceFile | BrokenDocument],
     tenant_id: str | None = None,
     known: Mapping[str, Sequence[Document]] | None = None,
 ) -> Collection:
     """Read files as documents. A broken one is listed with its reason and does not stop the others.
 
     Args:
-        files: What a source has, in the order of their paths.
+        files: What a source has, in the order of their paths; what it could not give stays broken.
         tenant_id: Owner of files that name no tenant. A file that names another tenant is broken:
             it would otherwise become visible to the wrong one. None: each file must name its own.
         known: Documents that the corpus holds of the same source, by path: a file with the same MD5 is
@@ -124,6 +127,9 @@ def read_files(
     documents: dict[tuple[str, str], Document] = {}
     broken: list[BrokenDocument] = []
     for file in files:
+        if isinstance(file, BrokenDocument):
+            broken.append(file)
+            continue
         same = [item for item in (known or {}).get(file.path, ()) if item.md5 == file.md5]
         try:
             document = same[0] if same else read_file(file, tenant_id)
@@ -150,8 +156,8 @@ def read_folder(root: Path, tenant_id: str | None = None) -> Collection:
     return read_files(folder_files(root), tenant_id)
 
 
-def folder_files(root: Path) -> Iterator[SourceFile]:
-    """Files of a folder whose format can be read, by path.
+def folder_files(root: Path) -> Iterator[SourceFile | BrokenDocument]:
+    """Files of a folder whose format can be read, by path; one that may not be read is told as broken.
 
     Raises:
         NotADirectoryError: `root` is not a folder.
@@ -160,12 +166,23 @@ def folder_files(root: Path) -> Iterator[SourceFile]:
         raise NotADirectoryError(f"{root} is not a folder: give a folder that holds documents")
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
-        if any(part.startswith(".") for part in relative.parts) or not path.is_file():
+        if any(part.startswith(".") for part in relative.parts) or path.suffix.lower() not in READERS:
             continue
-        if path.suffix.lower() in READERS:
-            sidecar = path.with_name(path.name + SIDECAR_SUFFIX)
-            beside = sidecar.read_bytes() if sidecar.is_file() else None
-            yield SourceFile(relative.as_posix(), path.read_bytes(), beside)
+        # A name that is not UTF-8 could be neither stored nor printed.
+        name = os.fsencode(relative).decode("utf-8", "replace").replace(os.sep, "/")
+        try:
+            found = _read_bytes(path, name)
+        except OSError as error:
+            found = BrokenDocument(name, f"the file can't be read: {error.strerror or error}")
+        if found:
+            yield found
+
+
+def _read_bytes(path: Path, name: str) -> SourceFile | None:
+    if not path.is_file():
+        return None
+    sidecar = path.with_name(path.name + SIDECAR_SUFFIX)
+    return SourceFile(name, path.read_bytes(), sidecar.read_bytes() if sidecar.is_file() else None)
 
 
 def read_file(file: SourceFile, tenant_id: str | None) -> Document:
@@ -177,7 +194,7 @@ def read_file(file: SourceFile, tenant_id: str | None) -> Document:
     found = read_content(file.path, file.raw, file.sidecar)
     metadata, content = dict(found.metadata), found.markdown.strip()
     name = PurePosixPath(file.path)
-    return Document(
+    document = Document(
         tenant_id=_tenant(metadata, tenant_id),
         document_id=_text(metadata, "id") or name.with_suffix("").as_posix(),
         version=_text(metadata, "version") or DEFAULT_VERSION,
@@ -194,6 +211,23 @@ def read_file(file: SourceFile, tenant_id: str | None) -> Document:
         kind=_text(metadata, "kind") or "",
         tags=_texts(metadata, "tags"),
     )
+    _check_storable(document)
+    return document
+
+
+def _check_storable(document: Document) -> None:
+    """Refuses text that Postgres refuses: there it would stop every other document of the transaction."""
+    for entry in fields(document):
+        value = getattr(document, entry.name)
+        text = "".join(cast(tuple[str, ...], value)) if isinstance(value, tuple) else str(value)
+        if refused := _UNSTORABLE.search(text):
+            what = "a NUL character" if refused[0] == "\x00" else "half a character (a lone surrogate)"
+            raise UnreadableError(f"its {entry.name} holds {what}, which is not text")
+    key = "".join((document.tenant_id, document.document_id, document.version))
+    if len(key.encode()) > _LONGEST_KEY_BYTES:
+        raise UnreadableError(
+            f"its tenant, id and version are longer than {_LONGEST_KEY_BYTES} bytes together"
+        )
 
 
 def _tenant(metadata: dict[str, Any], tenant_id: str | None) -> str:

@@ -41,12 +41,16 @@ def read_content(path: str, raw: bytes, sidecar: bytes | None = None) -> Content
     Raises:
         UnreadableError: The file or its sidecar can't be read, or there is no text in it.
     """
-    content = READERS[PurePosixPath(path).suffix.lower()](raw)
+    try:
+        content = READERS[PurePosixPath(path).suffix.lower()](raw)
+        beside = {} if sidecar is None else _sidecar(sidecar)
+    except RecursionError as error:
+        raise UnreadableError("its elements are nested too deeply to be read") from error
+    except ValueError as error:  # PyYAML's on a value that looks like a date or number and is none
+        raise UnreadableError(f"a value of its metadata can't be read: {error}") from error
     if not content.markdown.strip():
         raise UnreadableError("no text in the file" if content.metadata else "no text below the front matter")
-    if sidecar is None:
-        return content
-    return Content(content.markdown, {**content.metadata, **_sidecar(sidecar)})
+    return Content(content.markdown, {**content.metadata, **beside})
 
 
 def decoded(raw: bytes) -> str:

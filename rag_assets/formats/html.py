@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from bs4 import BeautifulSoup, Tag
 from bs4.element import NavigableString, PreformattedString
+from bs4.exceptions import ParserRejectedMarkup
 
-from rag_assets.formats.content import Content
+from rag_assets.formats.content import Content, UnreadableError
 from rag_assets.formats.tables import markdown_table
 
 _LEFT_OUT = (
@@ -43,8 +44,15 @@ _METADATA = (
 
 
 def read_html(raw: bytes) -> Content:
-    """The text of a page, and its `<title>`, language and `<meta>` fields of our names."""
-    page = BeautifulSoup(raw, "html.parser")
+    """The text of a page, and its `<title>`, language and `<meta>` fields of our names.
+
+    Raises:
+        UnreadableError: The parser gives up on it.
+    """
+    try:
+        page = BeautifulSoup(raw, "html.parser")
+    except ParserRejectedMarkup as error:
+        raise UnreadableError("not HTML that can be parsed: a `<!` in it starts nothing known") from error
     metadata: dict[str, str] = {}
     if page.title and page.title.string:
         metadata["title"] = page.title.string.strip()

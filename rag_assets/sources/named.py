@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rag_assets.documents import SourceFile, folder_files
+from rag_assets.documents import BrokenDocument, SourceFile, folder_files
 from rag_assets.sources.git import check_out
 from rag_assets.sources.s3 import s3_files, split_url
 
@@ -27,7 +27,7 @@ class NamedSource:
     """Files and the name under which the corpus keeps them."""
 
     name: str
-    files: Iterable[SourceFile]
+    files: Iterable[SourceFile | BrokenDocument]
 
 
 def open_source(address: str, checkouts: Path) -> NamedSource:

@@ -47,7 +47,7 @@ def apply_updates(
     broken: list[BrokenDocument] = []
     for key, value in messages:
         tenant, _, path = key.partition("/")
-        if not tenant or not path:
+        if not tenant or not path or "\x00" in key:
             broken.append(BrokenDocument(key, "the key must be tenant/path"))
             continue
         if value is None:
@@ -64,13 +64,17 @@ def apply_updates(
 
 
 def _file(path: str, value: bytes) -> SourceFile:
-    try:
-        row: dict[str, Any] = json.loads(value)
-        content, metadata = str(row["content"]), row.get("metadata") or dict[str, Any]()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnreadableError('expected {"content": "…", "metadata": {…}}') from error
     suffix = path[path.rfind(".") :].lower()
     if suffix not in READERS or suffix == ".pdf":
         raise UnreadableError(f"{path} must end in one of .md .html .txt")
-    # YAML reads JSON: the metadata take the place of a sidecar.
-    return SourceFile(path, content.encode(), json.dumps(metadata).encode())
+    try:
+        row: dict[str, Any] = json.loads(value)
+        content: str = row["content"]
+        # YAML reads JSON: the metadata take the place of a sidecar. It does not join escaped halves of a
+        # character as JSON does, so nothing is escaped.
+        metadata = json.dumps(row.get("metadata") or {}, ensure_ascii=False)
+        return SourceFile(path, content.encode(), metadata.encode())
+    except UnicodeEncodeError as error:
+        raise UnreadableError("it holds half a character (a lone surrogate)") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UnreadableError('expected {"content": "…", "metadata": {…}}') from error

@@ -68,7 +68,7 @@ def test_a_repository_is_read_as_it_is_now(tmp_path: Path) -> None:
         git("add", ".")
         git("commit", "--quiet", "-m", text)
         source = open_source(f"git+{repository}@main", tmp_path / "checkouts")
-        assert [file.raw.decode() for file in source.files] == [text]
+        assert [document.content for document in read_files(source.files, "plant").documents] == [text]
     with pytest.raises(GitError, match="left as it was"):
         check_out(str(repository), "no-such-branch", tmp_path / "other")
 

@@ -31,6 +31,16 @@ def test_broken_files_are_listed_and_do_not_stop_the_others(tmp_path: Path) -> N
     write(tmp_path, "c.md", b"\xff\xfe\x00bad")
     write(tmp_path, "d.md", "---\ntitle: only front matter\n---\n")
     write(tmp_path, "e.md", "---\neffective_date: soon\n---\ntext")
+    write(tmp_path, "f.md", "---\neffective_date: 2026-02-30\n---\ntext")
+    write(tmp_path, "g.md", "---\neffective_date: 2026-13-01\n---\ntext")
+    write(tmp_path, "h.html", "<div>" * 3000 + "text")
+    write(tmp_path, "i.txt", "Grease\x00 it.")
+    write(tmp_path, "j.txt", "text")
+    write(tmp_path, "j.txt.meta.yaml", 'owner: "\\ud800"')
+    write(tmp_path, "k.txt", "text")
+    write(tmp_path, "k.txt.meta.yaml", "tags: " + "[" * 3000)
+    write(tmp_path, "m.html", "<p>a</p><![oops[")
+    write(tmp_path, "l.md", f"---\nid: {'x' * 3000}\n---\ntext")
 
     collection = read_folder(tmp_path, "plant")
 
@@ -40,6 +50,35 @@ def test_broken_files_are_listed_and_do_not_stop_the_others(tmp_path: Path) -> N
     assert "not UTF-8" in reasons["c.md"]
     assert "no text" in reasons["d.md"]
     assert "not a date" in reasons["e.md"]
+    assert "day is out of range" in reasons["f.md"]
+    assert "month must be in" in reasons["g.md"]
+    assert "nested too deeply" in reasons["h.html"]
+    assert "NUL" in reasons["i.txt"]
+    assert "half a character" in reasons["j.txt"]
+    assert "nested too deeply" in reasons["k.txt"]
+    assert "not HTML" in reasons["m.html"]
+    assert "more than 2000 bytes" in reasons["l.md"]
+
+
+def test_a_file_that_may_not_be_read_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forbids that one file of another user stops the whole folder."""
+    write(tmp_path, "a.md", "text")
+    write(tmp_path, "b.md", "text")
+    write(tmp_path, "c\udcff.md", "text")  # a file name that is not UTF-8
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "a.md":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    collection = read_folder(tmp_path, "plant")
+
+    assert [document.path for document in collection.documents] == ["b.md", "c\ufffd.md"]
+    assert [(item.path, item.reason) for item in collection.broken] == [
+        ("a.md", "the file can't be read: Permission denied")
+    ]
 
 
 def test_a_file_of_another_tenant_is_refused(tmp_path: Path) -> None:
