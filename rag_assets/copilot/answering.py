@@ -18,7 +18,7 @@ from rag_assets.copilot.questions import Topic
 from rag_assets.copilot.results import DocumentSource, Row, ToolResult, ToolStatus
 from rag_assets.copilot.tools.changes import newest_first
 
-COMPOSER = "extractive-2"
+COMPOSER = "extractive-3"
 """Stamped on receipts: raise it when equal evidence would give another text."""
 
 _QUOTED_DOCUMENTS = 2
@@ -53,7 +53,7 @@ class Composed:
 
 def compose(evidence: Evidence) -> Composed:
     """Write the answer; equal evidence gives equal bytes."""
-    draft = Draft(evidence.asked_on)
+    draft = Draft(evidence.asked_on, evidence.question.tenant_id)
     is_named = not (evidence.unknown and not evidence.machines)
     if is_named and not evidence.ambiguous:
         for purpose, result in evidence.results.items():
@@ -61,7 +61,13 @@ def compose(evidence: Evidence) -> Composed:
                 _say(draft, evidence, purpose, result)
     if not draft.statements or _lacks_the_main_thing(evidence):
         reason = "Nothing that was looked at answers the question."
-        return Composed(AnswerStatus.REFUSED, _refusal(evidence), Draft(evidence.asked_on), "none", reason)
+        return Composed(
+            AnswerStatus.REFUSED,
+            _refusal(evidence),
+            Draft(evidence.asked_on, evidence.question.tenant_id),
+            "none",
+            reason,
+        )
     text = " ".join(statement.cited for statement in draft.statements)
     return Composed(AnswerStatus.ANSWERED, text, draft, *_confidence(evidence))
 

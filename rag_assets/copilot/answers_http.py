@@ -103,7 +103,19 @@ def answers_router(copilot: Callable[[], Copilot]) -> APIRouter:
             return FeedbackResponse(feedback_id=give_feedback(connection, word))
 
     @router.get(
-        "/v1/documents/{document_id}/{version}",
+        "/v1/documents",
+        summary="A document version in full, by its link",
+        operation_id="cited_document",
+        response_class=PlainTextResponse,
+    )
+    def cited_document(
+        document_id: str, version: str, tenant_id: TenantQuery, served: Annotated[Copilot, held]
+    ) -> PlainTextResponse:
+        """The Markdown that a citation links to, of the tenant's own corpus."""
+        return document(document_id, version, tenant_id, served)
+
+    @router.get(
+        "/v1/documents/{document_id:path}/{version}",
         summary="A document version in full",
         operation_id="document",
         response_class=PlainTextResponse,
@@ -111,7 +123,7 @@ def answers_router(copilot: Callable[[], Copilot]) -> APIRouter:
     def document(
         document_id: str, version: str, tenant_id: TenantQuery, served: Annotated[Copilot, held]
     ) -> PlainTextResponse:
-        """The Markdown that a citation links to, of the tenant's own corpus."""
+        """The Markdown of a document; ids may hold slashes."""
         with served.answers() as connection:
             row = connection.execute(
                 "select content from rag.documents "

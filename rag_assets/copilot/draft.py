@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from rag_assets.analysis import terms
 from rag_assets.copilot.results import DocumentSource, Source, TableSource, as_text
@@ -73,10 +73,12 @@ class Draft:
 
     Args:
         asked_on: Day of the question; ages are counted from it.
+        tenant_id: Whose documents are cited; links name it.
     """
 
-    def __init__(self, asked_on: date) -> None:
+    def __init__(self, asked_on: date, tenant_id: str) -> None:
         self._asked_on = asked_on
+        self._tenant_id = tenant_id
         self._citations: dict[tuple[str, ...], Citation] = {}
         self.statements: list[Statement] = []
         self.steps: list[Statement] = []
@@ -150,8 +152,13 @@ class Draft:
             age_days=age,
             chunk_id=source.chunk_id,
             content_hash=source.content_hash,
-            link=f"/v1/documents/{quote(source.document_id, safe='')}/{quote(source.version, safe='')}",
+            link=self._link(source.document_id, source.version),
         )
+
+    def _link(self, document_id: str, version: str) -> str:
+        # In the query, since ids and versions may hold slashes: in a path those are decoded before routing.
+        named = {"tenant_id": self._tenant_id, "document_id": document_id, "version": version}
+        return f"/v1/documents?{urlencode(named)}"
 
 
 def _source_key(source: Source) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def word_answer(
         UnusableReplyError: The reply can't be given out.
     """
     sources = _sources(evidence)
-    draft = Draft(evidence.asked_on)
+    draft = Draft(evidence.asked_on, evidence.question.tenant_id)
     for source in sources:
         draft.cite(source)
     prompt = read_prompt(ANSWER).text

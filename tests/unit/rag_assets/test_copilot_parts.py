@@ -112,7 +112,7 @@ PASSAGE = DocumentSource(
 
 def test_numbers_that_no_cited_row_has_are_flagged() -> None:
     """Forbids an answer whose figures do not come from its sources."""
-    draft = Draft(date(2026, 1, 11))
+    draft = Draft(date(2026, 1, 11), "plant & co")
     draft.say("CNC-A-101 fails within 24 h with probability 0.73.", [ROWS])
     draft.say("CNC-A-101 fails within 48 h.", [ROWS])
     draft.say("It ran 0.73 hours.", [])
@@ -124,7 +124,7 @@ def test_numbers_that_no_cited_row_has_are_flagged() -> None:
 
 def test_a_source_is_numbered_once_and_has_an_age() -> None:
     """Forbids two numbers for one source, and citations that hide how old they are."""
-    draft = Draft(date(2026, 1, 11))
+    draft = Draft(date(2026, 1, 11), "plant & co")
     draft.say("One.", [ROWS])
     draft.say("Two.", [PASSAGE])
     draft.advise("Three.", [PASSAGE])
@@ -134,3 +134,4 @@ def test_a_source_is_numbered_once_and_has_an_age() -> None:
         (2, "document", 10),
     ]
     assert draft.steps[0].cited == "Three. [2]"
+    assert draft.citations[1].link == "/v1/documents?tenant_id=plant+%26+co&document_id=seal&version=2"
