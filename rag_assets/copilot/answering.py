@@ -210,10 +210,17 @@ def _confidence(evidence: Evidence) -> tuple[str, str]:
     covered: float = max((document.coverage for document in evidence.documents), default=0.0)
     documents_fit = "runbooks" not in asked or best >= _CLEAR_COSINE or covered >= _CLEAR_COVERAGE
     absent = ", ".join(purpose for purpose, result in asked.items() if result not in found)
+    if evidence.unknown:
+        return "medium", f"Nothing is known of {', '.join(evidence.unknown)}: the answer is about the others."
     if not absent and documents_fit:
         return "high", "Everything that was looked at had an answer."
     doubt = f"Nothing was found for: {absent}." if absent else "The best document only touches the question."
     return ("medium" if documents_fit or len(found) > 1 else "low"), doubt
+
+
+def _own_plants(fleet: ToolResult) -> str:
+    plants = sorted({str(row["plant_id"]) for row in fleet.rows if row.get("plant_id")})
+    return f" ({', '.join(plants)})" if plants else ""
 
 
 def _refusal(evidence: Evidence) -> str:
@@ -224,6 +231,7 @@ def _refusal(evidence: Evidence) -> str:
     if evidence.unknown and not evidence.machines:
         missing = (
             f"{', '.join(evidence.unknown)} is none of the {len(fleet.rows)} machines of tenant {tenant}"
+            f", nor one of its plants{_own_plants(fleet)}"
         )
         if fleet.status is not ToolStatus.SUCCESS:
             missing = fleet.missing

@@ -23,7 +23,9 @@ def looked_at(evidence: Evidence) -> list[str]:
 
 
 def not_looked_at(evidence: Evidence) -> list[str]:
-    """Tools that were not asked, and what the asked ones leave out."""
+    """Names that nothing is known of, tools that were not asked, and what the asked ones leave out."""
+    unknown = [f"{name}: none of the machines and plants of tenant {evidence.question.tenant_id}"
+               for name in evidence.unknown]  # fmt: skip
     asked = {result.tool for result in evidence.results.values()}
     unasked = [f"{tool}: not needed for a question about {evidence.topic.value.replace('_', ' ')}"
                for tool in TOOLS if tool not in asked]  # fmt: skip
@@ -32,7 +34,7 @@ def not_looked_at(evidence: Evidence) -> list[str]:
         for purpose, result in evidence.results.items()
         if result.limits and result.status is ToolStatus.SUCCESS
     )
-    return [*unasked, *limits]
+    return [*unknown, *unasked, *limits]
 
 
 def _outcome(result: ToolResult) -> str:

@@ -5,8 +5,10 @@ A name that fits several machines is never resolved by guessing. Avoid reading t
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from rag_assets.copilot.absent_names import absent_names
 
 _MACHINE_LIKE = re.compile(
     r"(?<![\w-])(?:[A-Za-z]{2,}(?:-[A-Za-z]+)*-\d{2,}|[A-Za-z]{3}-[A-Za-z]-\d+)(?![\w-]*\w)"
@@ -27,6 +29,9 @@ class Naming:
         plants: Ids of the tenant's plants.
         text: The question without machine ids, which only add noise to document search.
         is_by_id: Whether a machine is named by its whole id.
+        absent: Further names that read like a machine or a plant and are none of the tenant's. A manual's
+            question may name such a part; a figure of one is nobody's.
+        absent_codes: The same of names that read like an error code or a model, such as `PX-12`.
     """
 
     machines: tuple[str, ...]
@@ -35,6 +40,13 @@ class Naming:
     plants: tuple[str, ...]
     text: str
     is_by_id: bool
+    absent: tuple[str, ...] = ()
+    absent_codes: tuple[str, ...] = ()
+
+    def strictly(self, may_name_codes: bool) -> "Naming":
+        """The same where every name has to exist: what is absent is unknown."""
+        absent = self.absent if may_name_codes or self.machines else (*self.absent, *self.absent_codes)
+        return replace(self, unknown=tuple(dict.fromkeys((*self.unknown, *absent))))
 
 
 def read_names(text: str, fleet: Mapping[str, Mapping[str, Any]], equipment_id: str | None = None) -> Naming:
@@ -68,6 +80,7 @@ def read_names(text: str, fleet: Mapping[str, Mapping[str, Any]], equipment_id: 
     if not machines and not unknown:
         found, ambiguous = _by_part(rest, fleet)
         machines.extend(found)
+    absent = [pair for pair in absent_names(text, fleet, _kinds(fleet)) if pair[0] not in unknown]
     return Naming(
         machines=tuple(dict.fromkeys(machines)),
         unknown=tuple(dict.fromkeys(unknown)),
@@ -75,6 +88,8 @@ def read_names(text: str, fleet: Mapping[str, Mapping[str, Any]], equipment_id: 
         plants=_plants(text, fleet),
         text=" ".join(rest.split()),
         is_by_id=is_by_id,
+        absent=tuple(dict.fromkeys(name for name, is_code in absent if not is_code)),
+        absent_codes=tuple(dict.fromkeys(name for name, is_code in absent if is_code)),
     )
 
 
@@ -103,6 +118,14 @@ def _by_part(
 
 def _by_kind(text: str, fleet: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     """What "the press" means where machines are called "Press 1", "Press 2": one, several, or none."""
+    for word, machines in _kinds(fleet).items():
+        if re.search(rf"\b(?:the|this|our|my)\s+{word}\b", text, re.IGNORECASE):
+            return {f"the {word}": tuple(machines)}
+    return {}
+
+
+def _kinds(fleet: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Words of machines' names → the machines."""
     kinds: dict[str, list[str]] = {}
     for machine, row in fleet.items():
         words = re.findall(r"[a-z]{4,}", str(row.get("equipment_name") or "").lower())
@@ -110,11 +133,7 @@ def _by_kind(text: str, fleet: Mapping[str, Mapping[str, Any]]) -> dict[str, tup
             if word not in _GENERIC:
                 kinds.setdefault(word, []).append(machine)
     # A word that all machines carry names none of them.
-    kinds = {word: machines for word, machines in kinds.items() if len(machines) < len(fleet)}
-    for word, machines in kinds.items():
-        if re.search(rf"\b(?:the|this|our|my)\s+{word}\b", text, re.IGNORECASE):
-            return {f"the {word}": tuple(machines)}
-    return {}
+    return {word: machines for word, machines in kinds.items() if len(machines) < len(fleet)}
 
 
 def _plants(text: str, fleet: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

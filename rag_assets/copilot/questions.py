@@ -76,6 +76,7 @@ _STATUS = _words(
     r"\bhow (?:is|are)\b|\bdoing\b|\bwrong\b|\brisk\b|\bstate\b|\bstatus\b|\btrouble\b|\bhealth(?:y)?\b"
     r"|\bfail(?:s|ing|ure)?\b|\bcondition\b|\bhappen(?:s|ed|ing)?\b|\bok(?:ay)?\b"
 )
+_STATE_OF = _words(r"\bhow (?:is|are)\b|\bdoing\b|\b(?:state|status|health|risk|condition) of\b")
 _AGGREGATE = _words(
     r"\b(?:average|mean(?=\s+\w)(?! and)|maximum|minimum|max|min|peak|highest|lowest"
     r"|how (?:high|low|hot|cold|fast))\b"
@@ -185,6 +186,8 @@ def read_question(
     codes = tuple(dict.fromkeys(_code(match.group()) for match in _CODE.finditer(names.text)))
     text = question.text
     topic = _topic(text, names, codes, measures)
+    if topic not in _NAMES_ANYTHING:
+        names = names.strictly(may_name_codes=topic is Topic.EVENTS)
     days = 14 if topic is Topic.CHANGES else 7 if topic in {Topic.LOGS, Topic.REPORT} else 30
     return Reading(
         topic=topic,
@@ -198,10 +201,17 @@ def read_question(
     )
 
 
+_NAMES_ANYTHING = {Topic.HOW_TO, Topic.LOGS, Topic.AMBIGUOUS}
+"""Documents name parts and standards, logs name services: only the other topics are about machines alone."""
+
+
 def _topic(text: str, names: Naming, codes: Sequence[str], measures: Sequence[Measure]) -> Topic:
     """The first rule that fits; the order is from the most to the least specific wording."""
+    absent_codes = {_code(name) for name in names.absent_codes}
+    codes = [code for code in codes if code not in absent_codes]
     names_machine = bool(names.machines or names.unknown)
-    is_named = names_machine or bool(names.plants)
+    asks_of_absent = bool(names.absent) and not codes and bool(_STATE_OF.search(text))
+    is_named = names_machine or bool(names.plants or names.absent)
     is_procedure = bool(_PROCEDURE.search(text)) and not (
         names.is_by_id and _asks_state(text, names, measures)
     )
@@ -217,11 +227,12 @@ def _topic(text: str, names: Naming, codes: Sequence[str], measures: Sequence[Me
         (Topic.LOGS, bool(_LOGS.search(text)) and not names_machine and not is_procedure),
         (Topic.CAUSE, _asks_cause(text, measures, codes) and not is_procedure),
         (Topic.COMPARISON, bool(measures) and _compares(text, names) and not is_procedure),
-        (Topic.EVENTS, _asks_events(text, names_machine, measures)),
+        (Topic.EVENTS, _asks_events(text, names_machine or bool(names.absent), measures)),
         (Topic.MEASURE, _asks_figure(text, names, measures, codes) and not is_procedure),
         (Topic.HOW_TO, is_procedure and not codes),
         (Topic.UNKNOWN_MEASURE, is_named and not measures and not codes and bool(_AGGREGATE.search(text))),
         (Topic.MACHINE, names_machine and (names.is_by_id or bool(names.unknown) or asks_state)),
+        (Topic.MACHINE, asks_of_absent and asks_state),
         (Topic.FLEET_RISK, bool(_RISK.search(text)) and not codes),
     )
     return next((topic for topic, fits in rules if fits), Topic.HOW_TO)
@@ -246,7 +257,8 @@ def _asks_cause(text: str, measures: Sequence[Measure], codes: Sequence[str]) ->
 def _asks_figure(text: str, names: Naming, measures: Sequence[Measure], codes: Sequence[str]) -> bool:
     if not measures or codes:
         return False
-    anchored = bool(names.machines or names.unknown or names.plants) or read_period(text, _EPOCH).is_named
+    is_named = bool(names.machines or names.unknown or names.plants or names.absent)
+    anchored = is_named or read_period(text, _EPOCH).is_named
     return anchored and bool(_NUMBER.search(text) or _COMPARE.search(text))
 
 
