@@ -3,6 +3,7 @@
 Mount a router here when a domain package has one. Avoid endpoints of a domain here.
 """
 
+import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rag_assets.copilot.agent.writer import ModelWriter
     from rag_assets.copilot.copilot import Copilot
 
+_log = logging.getLogger(__name__)
 _DESCRIPTION = (
     "Questions about machines, answered from predictions, marts and runbooks with numbered citations."
 )
@@ -123,10 +125,13 @@ def _open(settings: Environment) -> "Copilot":
         writer=_writer(settings),
     )
 
-    def prepare() -> None:
-        # The model takes up to 5 s on its first load; health must not wait for it.
-        embedder.embed_question("ready")  # loads the model before the first question
-        copilot.live.watch()
+    def warm_up() -> None:
+        try:
+            embedder.embed_question("ready")
+        except Exception:
+            _log.exception("the embedder %s is not ready; every question tries it again", embedder.name)
 
-    threading.Thread(target=prepare, name="prepare-copilot", daemon=True).start()
+    copilot.live.watch()
+    # The model takes up to 5 s on its first load; neither health nor the first question must wait for it.
+    threading.Thread(target=warm_up, name="warm-up-embedder", daemon=True).start()
     return copilot

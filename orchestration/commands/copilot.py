@@ -170,7 +170,10 @@ def answer_feedback(
     console.print(f"{overall.useful_count} of {overall.judged_count} judged answers were useful ({ratio})")
     if out:
         lines = [json.dumps({"query": item.query, "relevant": item.relevant}) for item in judged]
-        out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        try:
+            out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        except OSError as error:
+            _fail(f"{out} can't be written: {error.strerror}; nothing was changed")
         console.print(f"{len(lines)} judged questions written to {out}")
 
 
@@ -266,13 +269,24 @@ def _connection() -> Iterator["psycopg.Connection[Any]"]:
 
 @contextmanager
 def _told() -> Iterator[None]:
+    from rag_assets.copilot.client import ApiError
     from rag_assets.copilot.replay import NoSuchAnswerError
     from rag_assets.copilot.reporting import NothingToReportError
+    from rag_assets.embedders import UnknownEmbedderError
     from rag_assets.index.contract import BuildUnavailableError, MissingTenantError
+    from rag_assets.remote_embedding import DimensionMismatchError
 
     try:
         yield
-    except (NoSuchAnswerError, NothingToReportError, BuildUnavailableError, MissingTenantError) as error:
+    except (
+        ApiError,
+        NoSuchAnswerError,
+        NothingToReportError,
+        BuildUnavailableError,
+        MissingTenantError,
+        UnknownEmbedderError,
+        DimensionMismatchError,
+    ) as error:
         _fail(str(error))
 
 

@@ -60,7 +60,7 @@ def index(
     environment = Environment()
     try:
         found = open_source(source, environment.state_dir / "checkouts")
-        with _database_told(environment):
+        with _failures_told(environment):
             change = store_files(environment.database_url, found.files, f"{tenant}:{found.name}", tenant)
     except (GitError, SourceNotFoundError) as error:
         _fail(str(error))
@@ -78,9 +78,9 @@ def _build_index(environment: Environment) -> None:
     from rag_assets.index.refresh import refresh_index
 
     today = datetime.now(UTC).date()
-    store, embedder = _store(environment), configured_embedder(environment)
     try:
-        with _database_told(environment):
+        with _failures_told(environment):
+            store, embedder = _store(environment), configured_embedder(environment)
             outcome = refresh_index(environment.database_url, store, embedder, GOLDEN_QUESTIONS, today)
     except EmptyCorpusError as error:
         _fail(str(error))
@@ -107,7 +107,7 @@ def index_rollback() -> None:
     from rag_assets.index.builds import NoPreviousBuildError, roll_back
 
     environment = Environment()
-    with _database_told(environment), psycopg.connect(environment.database_url) as connection:
+    with _failures_told(environment), psycopg.connect(environment.database_url) as connection:
         try:
             build = roll_back(connection)
         except NoPreviousBuildError as error:
@@ -132,7 +132,7 @@ def ask(
     from rag_assets.index.contract import BuildUnavailableError, MissingTenantError
 
     environment = Environment()
-    with _database_told(environment), closing(connected_copilot(environment)) as copilot:
+    with _failures_told(environment), closing(connected_copilot(environment)) as copilot:
         try:
             diagnosis = copilot.diagnose(Question(question, tenant, equipment))
         except (ApiError, BuildUnavailableError, MissingTenantError) as error:
@@ -191,17 +191,23 @@ def connected_copilot(environment: Environment) -> "Answering":
         _store(environment),
         configured_embedder(environment),
         environment.api_client_keys,
+        environment.llm_timeout_s,
     )
 
 
 @contextmanager
-def _database_told(environment: Environment) -> Iterator[None]:
-    """A database that is down is told in a sentence, without a stack trace."""
+def _failures_told(environment: Environment) -> Iterator[None]:
+    """A database that is down and an embedder that does not fit are told in a sentence each."""
     import psycopg
     from psycopg_pool import PoolTimeout
 
+    from rag_assets.embedders import UnknownEmbedderError
+    from rag_assets.remote_embedding import DimensionMismatchError
+
     try:
         yield
+    except (UnknownEmbedderError, DimensionMismatchError) as error:
+        _fail(str(error))
     except (psycopg.OperationalError, PoolTimeout) as error:
         _fail(
             f"the database at {environment.database_url} does not answer ({error}): "

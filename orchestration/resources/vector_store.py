@@ -44,5 +44,10 @@ class VectorStoreResource(dg.ConfigurableResource):
         from rag_assets.copilot.client import connect_copilot
 
         return connect_copilot(
-            self.api_url, database_url, self.store(), self.embedder(), self.api_client_keys
+            self.api_url,
+            database_url,
+            self.store(),
+            self.embedder(),
+            self.api_client_keys,
+            Environment().llm_timeout_s,
         )

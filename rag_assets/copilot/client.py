@@ -14,7 +14,8 @@ from rag_assets.copilot.questions import Question
 from rag_assets.embedding import Embedder
 from rag_assets.index.contract import VectorStore
 
-_ANSWER_SECONDS = 30.0
+_OWN_SECONDS = 30.0
+"""What an answer may take beside the language model's time."""
 _PROBE_SECONDS = 1.0
 
 
@@ -28,17 +29,18 @@ class ApiCopilot:
     Args:
         url: Address of the API.
         keys: Key to send, by tenant; an API that wants none needs none.
+        model_seconds: How long the API's language model may take, if it has one.
     """
 
-    def __init__(self, url: str, keys: Mapping[str, str] | None = None) -> None:
+    def __init__(self, url: str, keys: Mapping[str, str] | None = None, model_seconds: float = 0.0) -> None:
         self._keys = keys or {}
-        self._client = httpx.Client(base_url=url, timeout=_ANSWER_SECONDS)
+        self._client = httpx.Client(base_url=url, timeout=model_seconds + _OWN_SECONDS)
 
     def diagnose(self, question: Question, question_id: str | None = None, keep: bool = True) -> Diagnosis:
         """Ask `/v1/diagnose`.
 
         Raises:
-            ApiError: The API answered with an error.
+            ApiError: The API answered with an error, or not at all.
         """
         body = {
             "question": question.text,
@@ -49,7 +51,13 @@ class ApiCopilot:
         }
         key = self._keys.get(question.tenant_id)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        response = self._client.post("/v1/diagnose", json=body, headers=headers)
+        try:
+            response = self._client.post("/v1/diagnose", json=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise ApiError(
+                f"the API at {self._client.base_url} broke off ({type(error).__name__}: {error}): "
+                "look whether it still runs with `opsgraph status`, and ask again"
+            ) from error
         payload: dict[str, Any] = response.json() if _is_json(response) else {}
         if response.is_error:
             reason = payload.get("error", {}).get("message") or response.text[:200]
@@ -75,7 +83,8 @@ def connect_copilot(
     database_url: str,
     store: VectorStore,
     embedder: Embedder,
-    keys: Mapping[str, str] | None = None,
+    keys: Mapping[str, str] | None,
+    model_seconds: float,
 ) -> Answering:
     """Who answers: the API while it is up (it holds the embedded index), else this process.
 
@@ -85,8 +94,11 @@ def connect_copilot(
         store: The engine, for answering in this process.
         embedder: The embedder, for answering in this process.
         keys: Key to send to the API, by tenant.
+        model_seconds: How long the API's language model may take, if it has one.
     """
-    return ApiCopilot(api_url, keys) if api_answers(api_url) else open_copilot(database_url, store, embedder)
+    if api_answers(api_url):
+        return ApiCopilot(api_url, keys, model_seconds)
+    return open_copilot(database_url, store, embedder)
 
 
 def _is_json(response: httpx.Response) -> bool:

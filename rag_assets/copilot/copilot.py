@@ -25,7 +25,7 @@ from rag_assets.copilot.tools.database import CONNECTION_SECONDS, ReadOnlyDataba
 from rag_assets.copilot.tools.measures import MeasureCatalogue
 from rag_assets.embedding import Embedder
 from rag_assets.index.builds import IndexBuild, current_build
-from rag_assets.index.contract import TenantScope, VectorStore
+from rag_assets.index.contract import BuildUnavailableError, TenantScope, VectorStore
 from rag_assets.index.live import LiveIndex
 from rag_assets.rerank.served import served_rankers, served_versions
 from rag_assets.retrieval import RetrievalCaches, Retriever, SearchHit, SearchRequest
@@ -293,7 +293,7 @@ def open_copilot(
 
     def open_build(build: IndexBuild) -> Retriever:
         if (build.embedder, build.dimension) != (embedder.name, embedder.dimension):
-            raise ValueError(
+            raise BuildUnavailableError(
                 f"index build {build.build_id} was made with {build.embedder} ({build.dimension}), "
                 f"this process embeds with {embedder.name} ({embedder.dimension}): build the index again"
             )

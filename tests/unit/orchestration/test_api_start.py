@@ -1,0 +1,42 @@
+"""Starting the API while something that it needs is away."""
+
+import logging
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestration.api import app as application
+from orchestration.environment import Environment
+
+
+def test_an_embedder_that_fails_at_start_does_not_stop_the_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Forbids an API that answers from its first build for ever because an endpoint was away for a second."""
+    asked = threading.Event()
+
+    def embed_question(_: str) -> None:
+        asked.set()
+        raise ConnectionError("endpoint is away")
+
+    watched: list[str] = []
+    live = SimpleNamespace(watch=lambda: watched.append("build"))
+    embedder: Any = SimpleNamespace(name="openai:m", embed_question=embed_question)
+    monkeypatch.setattr("rag_assets.embedders.open_embedder", lambda *_: embedder)
+    monkeypatch.setattr("rag_assets.index.stores.open_store", lambda *_: None)
+    monkeypatch.setattr(
+        "rag_assets.copilot.copilot.open_copilot", lambda *_, **__: SimpleNamespace(live=live)
+    )
+    caplog.set_level(logging.ERROR)
+
+    application._open(Environment(OPSGRAPH_HOME=tmp_path))  # type: ignore[call-arg]
+    assert asked.wait(5)
+    for thread in threading.enumerate():
+        if thread.name == "warm-up-embedder":
+            thread.join(5)
+
+    assert watched == ["build"]
+    assert "openai:m is not ready" in caplog.text
