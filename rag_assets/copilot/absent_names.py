@@ -24,9 +24,7 @@ _NOT_A_MACHINE = re.compile(
 _NUMBERED = re.compile(r"\b(?:machine|asset|equipment)\s{1,3}#?(\d{1,5})\b", re.IGNORECASE)
 _PLANT_WORDS = frozenset({"plant", "site", "factory", "hall"})
 _PLACES = r"(?:(?i:north|south|east|west|central|(?:north|south)(?:east|west))|[A-Z]|\d{1,3})\b"
-_NOT_A_PLANT = frozenset(
-    "wide level specific side floor based related manager managers clock specific to".split()
-)
+_NOT_A_PLANT = re.compile(r"(?:wide|level|specific|side|floor|based|related|managers?|clock|to)(?![^-])")
 _AMOUNT = (
     r"(?!\s{0,3}(?:%|°|x\b|times|bar|mm|kw|rpm|volts?|seconds?|minutes?|h\b|hours?|days?|weeks?|months?))"
 )
@@ -44,7 +42,7 @@ def absent_names(
     """
     if not fleet:
         return
-    known, numbers = _known(fleet), {_number(machine) for machine in fleet}
+    known, numbers = _known(fleet), {number_of(machine) for machine in fleet}
     words = _plant_words(fleet)
     for match in _TOKEN.finditer(text):
         name = match.group().strip("-_")
@@ -58,19 +56,24 @@ def absent_names(
         if match.group().lower().replace(" ", "-") not in known:
             yield match.group(), False
     for match in _NUMBERED.finditer(text):
-        if match.group(1).lstrip("0") not in numbers:
+        if int(match.group(1)) not in numbers:
             yield match.group(), False
     called = {str(row.get("equipment_name") or "").lower() for row in fleet.values()}
     shared = "|".join(map(re.escape, sorted(kinds))) or "(?!)"
     for match in re.finditer(rf"\b(?:{shared})\s#?(\d{{1,4}})\b{_AMOUNT}", text, re.IGNORECASE):
         is_named = any(name.endswith(match.group().lower()) for name in called)
-        if not is_named and match.group(1).lstrip("0") not in numbers:
+        if not is_named and int(match.group(1)) not in numbers:
             yield match.group(), False
 
 
-def _number(machine: str) -> str:
-    """The number that an id ends in, without zeros before it."""
-    return machine[len(machine.rstrip("0123456789")) :].lstrip("0")
+def number_of(machine: str) -> int | None:
+    """The number that an id ends in.
+
+    >>> number_of("PRS-B-007"), number_of("OVEN")
+    (7, None)
+    """
+    digits = machine[len(machine.rstrip("0123456789")) :]
+    return int(digits) if digits else None
 
 
 def _known(fleet: Mapping[str, Mapping[str, Any]]) -> set[str]:
@@ -91,4 +94,4 @@ def _plant_words(fleet: Mapping[str, Mapping[str, Any]]) -> set[str]:
 
 def _is_plant_like(name: str, words: set[str]) -> bool:
     first, dash, rest = name.lower().partition("-")
-    return bool(dash) and first in words and rest.split("-")[0] not in _NOT_A_PLANT
+    return bool(dash) and first in words and not _NOT_A_PLANT.match(rest)

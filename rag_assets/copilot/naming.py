@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rag_assets.copilot.absent_names import absent_names
+from rag_assets.copilot.absent_names import absent_names, number_of
 
 _MACHINE_LIKE = re.compile(
     r"(?<![\w-])(?:[A-Za-z]{2,}(?:-[A-Za-z]+)*-\d{2,}|[A-Za-z]{3}-[A-Za-z]-\d+)(?![\w-]*\w)"
@@ -99,13 +99,17 @@ def _by_part(
     """Machines by number ("machine 203"), by the whole name, or by the kind in "the press"."""
     mentions: dict[str, tuple[str, ...]] = {}
     for match in _NUMBERED.finditer(text):
-        number = match.group(1)
-        mentions[match.group()] = tuple(
-            machine for machine in fleet if re.search(rf"(?<!\d)0*{number}$", machine)
-        )
+        number = int(match.group(1))
+        mentions[match.group()] = tuple(machine for machine in fleet if number_of(machine) == number)
+    lower = text.lower()
     for machine, row in fleet.items():
         name = str(row.get("equipment_name") or "")
-        if len(name) > 3 and re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE):
+        # A fleet has more names than the cache of compiled patterns: most are left out without one.
+        if (
+            len(name) > 3
+            and name.lower() in lower
+            and re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE)
+        ):
             mentions[name] = (*mentions.get(name, ()), machine)
     if not mentions:
         mentions = _by_kind(text, fleet)

@@ -17,14 +17,18 @@ from rag_assets.copilot.tools.measures import Measure
 _CODE = re.compile(r"\b(?:[A-Z]\d{3,4}|[A-Z]{2,3}-\d{2,4}|(?:error|comp|model)\s?\d{1,2})\b", re.IGNORECASE)
 
 
+_READ_FIRST, _READ_LAST = 500, 300
+
+
 def _words(pattern: str) -> re.Pattern[str]:
+    """A rule; its words stand within 160 characters: chains of `.*` are cubic in a question's length."""
     return re.compile(pattern, re.IGNORECASE)
 
 
 _RISK = _words(
-    r"\b(?:which|what|any)\b.*\b(?:machine|machines|equipment|asset|assets)\b.*"
+    r"\b(?:which|what|any)\b.{0,160}\b(?:machine|machines|equipment|asset|assets)\b.{0,160}"
     r"\b(?:fail|fails|failing|break|breaks|risk|risky|attention|next|critical)\b"
-    r"|\b(?:most|highest)\b.*\brisk\b|\bfail(?:s|ure)?\s+next\b|\bat risk\b|\bwhat will fail\b"
+    r"|\b(?:most|highest)\b.{0,160}\brisk\b|\bfail(?:s|ure)?\s+next\b|\bat risk\b|\bwhat will fail\b"
 )
 _EVENTS = _words(
     r"\b(?:how many|how often|count|number of|history|events?|happened|occurred|raised|recorded)\b"
@@ -32,13 +36,13 @@ _EVENTS = _words(
 _NUMBER = _words(
     r"\b(?:average|mean|maximum|minimum|max|min|highest|lowest|peak"
     r"|how (?:high|low|hot|much|many|long|fast|often)|value|trend(?:ing)?|level|total|number of|count"
-    r"|what (?:is|was|were|are)|has .* (?:risen|fallen|changed)"
+    r"|what (?:is|was|were|are)|has .{0,160} (?:risen|fallen|changed)"
     r"|develop(?:ed|ing)?|evolv(?:ed|ing)|rate of|show me)\b"
 )
 _COMPARE = _words(
     r"\b(?:compar(?:e|ed|ison)|versus|vs\.?|rank(?:ing)?|difference between|better|worse)\b"
-    r"|\bwhich\b.*\b(?:most|least|highest|lowest|worst|best|more|less|hottest|coldest|fewest|longest)\b"
-    r"|\b(?:worst|best|top)\b.*\b(?:machines?|plants?|equipment)\b"
+    r"|\bwhich\b.{0,160}\b(?:most|least|highest|lowest|worst|best|more|less|hottest|coldest|fewest|longest)\b"
+    r"|\b(?:worst|best|top)\b.{0,160}\b(?:machines?|plants?|equipment)\b"
 )
 _CAUSE = _words(
     r"\b(?:why|causes?|caused|root[- ]cause|reasons?|contribut(?:e|es|ed|ing|ion|ions|or|ors)|behind"
@@ -46,20 +50,20 @@ _CAUSE = _words(
 )
 _FORECAST = _words(
     r"\bforecast(?:s|ed)?\b|\bexpect(?:ed)? (?:temperature|vibration|pressure|rotation|power|volt)"
-    r"|\bwill\b.*\b(?:be|reach|exceed|cross|rise|fall)\b"
-    r"|\bthresholds?\b.*\b(?:crossed|exceeded|violated|violations?)\b"
+    r"|\bwill\b.{0,160}\b(?:be|reach|exceed|cross|rise|fall)\b"
+    r"|\bthresholds?\b.{0,160}\b(?:crossed|exceeded|violated|violations?)\b"
 )
 _CHANGES = _words(
     r"\bwhat (?:has |was |were |had )?(?:been )?(?:changed?|different|done (?:to|on))\b"
-    r"|\bchange(?:s|log)?\b.*\bbefore\b|\bany(?:thing)? changes?\b|\brecent changes\b|\bwhich changes\b"
+    r"|\bchange(?:s|log)?\b.{0,160}\bbefore\b|\bany(?:thing)? changes?\b|\brecent changes\b|\bwhich changes\b"
 )
 _LOGS = _words(
-    r"\blogs?\b|\blog (?:lines?|errors?|messages?)\b|\bservices?\b.*\b(?:down|outage|slow|failing)\b"
+    r"\blogs?\b|\blog (?:lines?|errors?|messages?)\b|\bservices?\b.{0,160}\b(?:down|outage|slow|failing)\b"
 )
 _ANOMALIES = _words(r"\banomal(?:y|ies|ous)\b|\bunusual\b|\bodd behaviou?r\b")
 _SCHEDULE = _words(
-    r"\bmaintenance\b.*\b(?:schedule|plan|due|first|next|overdue)\b"
-    r"|\b(?:schedule|plan|due for|overdue)\b.*\bmaintenance\b"
+    r"\bmaintenance\b.{0,160}\b(?:schedule|plan|due|first|next|overdue)\b"
+    r"|\b(?:schedule|plan|due for|overdue)\b.{0,160}\bmaintenance\b"
     r"|\bsince (?:the |its )?last maintenance\b|\blast (?:maintained|serviced)\b"
 )
 _SCORED = _words(r"\b(?:un)?scored\b|\bwithout (?:a )?predictions?\b|\bno predictions?\b|\bnot predicted\b")
@@ -67,7 +71,7 @@ _REPORT = _words(
     r"\b(?:executive|weekly|management|status) (?:report|summary|overview)\b|\bkey figures\b|\bkpis?\b"
 )
 _PROCEDURE = _words(
-    r"\bhow (?:do|can|should|to|much .* take)\b|\bwhat do(?:es)? .*\b(?:mean|say)\b"
+    r"\bhow (?:do|can|should|to|much .{0,160} take)\b|\bwhat do(?:es)? .{0,160}\b(?:mean|say)\b"
     r"|\bmeaning of\b|\bprocedure\b"
     r"|\bwhat (?:do|should|must|can) (?:i|we|you|one) do (?:when|if|about|after|with)\b|\bsteps?\b|\bmanual\b"
     r"|\brunbooks?\b|\blimit\b|\btolerance\b|\bspecification\b|\bwhich (?:tool|torque|oil|grease)\b"
@@ -184,7 +188,7 @@ def read_question(
     """
     names = read_names(question.text, fleet, question.equipment_id)
     codes = tuple(dict.fromkeys(_code(match.group()) for match in _CODE.finditer(names.text)))
-    text = question.text
+    text = _wording(question.text)
     topic = _topic(text, names, codes, measures)
     if topic not in _NAMES_ANYTHING:
         names = names.strictly(may_name_codes=topic is Topic.EVENTS)
@@ -199,6 +203,13 @@ def read_question(
         period=read_period(text, now_at or _EPOCH, days),
         is_ascending=_is_ascending(text, measures),
     )
+
+
+def _wording(text: str) -> str:
+    """The beginning and the end of a long question: between them stands what was pasted."""
+    if len(text) <= _READ_FIRST + _READ_LAST:
+        return text
+    return f"{text[:_READ_FIRST]}\n{text[-_READ_LAST:]}"
 
 
 _NAMES_ANYTHING = {Topic.HOW_TO, Topic.LOGS, Topic.AMBIGUOUS}
