@@ -306,6 +306,11 @@ def _print_counts(counts: "ServiceCounts", as_json: bool) -> None:
         f"{counts.windows_closed:,} minutes judged, {counts.alerts:,} alert with {counts.signals:,} signals",
         highlight=False,
     )
+    if counts.lost:
+        console.print(
+            f"{counts.lost:,} offsets were deleted by the topic's retention before they were counted; their "
+            "minutes lack those lines. `opsgraph ledger check raw_logs` says whether they were landed."
+        )
 
 
 def _figures(result: "NezhaResult | object") -> dict[str, float | None]:

@@ -49,10 +49,15 @@ def split_metrics(lines: pl.DataFrame) -> tuple[pl.DataFrame, tuple[MetricPoint,
 def _values(text: str) -> list[tuple[str, float]]:
     try:
         found: dict[str, Any] = json.loads(text)
-    except ValueError:  # a text that only begins as an object does
+    except (ValueError, RecursionError):  # a text that only begins as an object does, or never seems to end
         return []
     return [
-        (name[:MOST_NAME_CHARACTERS], float(value))
+        (_storable(name), float(value))
         for name, value in sorted(found.items())[:MOST_METRICS_PER_LINE]
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_VALUE
     ]
+
+
+def _storable(name: str) -> str:
+    """A name that Postgres takes: JSON escapes can stand for NUL and half a surrogate pair."""
+    return name[:MOST_NAME_CHARACTERS].replace("\x00", " ").encode("utf-8", errors="replace").decode()

@@ -20,6 +20,10 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MOST_MESSAGE_CHARACTERS = 8_192
 """Longer texts are cut and flagged: a 1 MiB line would fill the state of its window."""
 MOST_SOURCE_CHARACTERS = 200
+MOST_TENANT_CHARACTERS = 200
+"""Postgres indexes no text above 2.7 kB; a tenant can't be cut, its lines would become another one's."""
+MOST_RESPONSE_MS = 1e12
+"""32 years: what lies beyond is no response time, and the sums of such values leave the range of a double."""
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 SPELLINGS = {
     "WARN": "WARNING", "ERR": "ERROR", "FATAL": "CRITICAL", "SEVERE": "ERROR", "TRACE": "DEBUG",
@@ -78,10 +82,13 @@ def read_messages(payloads: Sequence[bytes | None], arrived_at: datetime) -> Log
         level=pl.when(level.is_in(LEVELS)).then(level).otherwise(pl.lit("INFO")),
         source=pl.col("source").str.replace_all(CONTROL, " ").str.slice(0, MOST_SOURCE_CHARACTERS),
         message=text.str.slice(0, MOST_MESSAGE_CHARACTERS).str.replace_all(CONTROL, " "),
-        response_time_ms=pl.when(pl.col("response_time_ms") >= 0).then("response_time_ms"),
+        response_time_ms=pl.when(pl.col("response_time_ms").is_between(0, MOST_RESPONSE_MS)).then(
+            "response_time_ms"
+        ),
+        trace_id=pl.col("trace_id").str.replace_all(CONTROL, " "),
         span_id=pl.coalesce(
             pl.col("metadata").str.json_path_match("$.span_id"), text.str.extract(r"SpanID: (\w+)")
-        ),
+        ).str.replace_all(CONTROL, " "),
         metrics=pl.when(pl.col("metadata").str.contains('"metrics"', literal=True))
         .then("metadata")
         .str.json_path_match("$.metrics"),
@@ -100,6 +107,10 @@ def read_messages(payloads: Sequence[bytes | None], arrived_at: datetime) -> Log
         .then(pl.lit("message is missing"))
         .when(pl.col("tenant_id").fill_null("") == "")
         .then(pl.lit("tenant_id is missing"))
+        .when(pl.col("tenant_id").str.contains(CONTROL))
+        .then(pl.lit("tenant_id holds a control character"))
+        .when(pl.col("tenant_id").str.len_chars() > MOST_TENANT_CHARACTERS)
+        .then(pl.lit(f"tenant_id is longer than {MOST_TENANT_CHARACTERS} characters"))
     )
     judged = lines.with_columns(reason=reason)
     bad = judged.filter(pl.col("reason").is_not_null())
@@ -139,9 +150,7 @@ def _row(payload: bytes | None) -> dict[str, Any]:
     for name, kind in SCHEMA.items():
         value: Any = found.get(name)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         if kind == pl.Float64:
-            row[name] = (
-                float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-            )
+            row[name] = _double(value)
         elif kind == pl.Boolean:
             row[name] = value if isinstance(value, bool) else None
         else:
@@ -149,3 +158,12 @@ def _row(payload: bytes | None) -> dict[str, Any]:
             # Half of a surrogate pair is legal JSON and no legal UTF-8.
             row[name] = text.encode("utf-8", errors="replace").decode() if text is not None else None
     return row
+
+
+def _double(value: Any) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return None

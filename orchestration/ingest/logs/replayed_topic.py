@@ -48,7 +48,7 @@ def judge_replayed(database_url: str, bootstrap_servers: str, tenant_id: str) ->
     with psycopg.connect(database_url, autocommit=True) as connection:
         while is_alive(connection, NAME):
             known = window_store.positions(connection, TOPIC)
-            is_read = all(known.get((p.topic_id, p.partition), 0) >= b.end for p, b in bounds.items())
+            is_read = all(known.get(p, 0) >= b.end for p, b in bounds.items())
             if is_read and not window_store.open_windows(connection, tenant_id):
                 return totals(connection, tenant_id)
             time.sleep(POLL_S)

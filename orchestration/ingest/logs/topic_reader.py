@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from orchestration.ingest.offsets import PartitionId
+from orchestration.ingest.offsets import LandingError, PartitionId
 
 BATCH_WAIT_S = 0.5
 
@@ -40,6 +40,11 @@ class TopicReader:
         self._consumer.assign([TopicPartition(p.topic, p.partition, at) for p, at in starts.items()])
 
     @property
+    def partitions(self) -> frozenset[PartitionId]:
+        """What is read."""
+        return frozenset(self._partitions.values())
+
+    @property
     def unread(self) -> frozenset[int]:
         """Partitions that were not read to their end."""
         return frozenset(self._unread)
@@ -56,6 +61,7 @@ class TopicReader:
 
         Raises:
             KafkaException: The broker reports a failure.
+            LandingError: A partition begins again before what was read: it is another topic of this name.
         """
         by_partition: dict[int, list[Message]] = defaultdict(list)
         for message in self._consumer.consume(most, BATCH_WAIT_S):
@@ -71,6 +77,11 @@ class TopicReader:
         found: list[Batch] = []
         for number, messages in by_partition.items():
             partition = self._partitions[number]
+            if (messages[0].offset() or 0) < self._next[partition]:
+                raise LandingError(
+                    f"{partition}: offset {messages[0].offset()} came after {self._next[partition] - 1}. The "
+                    "topic was made anew or its log was cut; its bounds are read again. Nothing is lost"
+                )
             found.append((partition, self._next[partition], messages))
             self._next[partition] = (messages[-1].offset() or 0) + 1
         return found

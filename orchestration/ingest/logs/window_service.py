@@ -18,11 +18,11 @@ from confluent_kafka.admin import AdminClient
 
 from orchestration.ingest.heartbeats import beat, retire
 from orchestration.ingest.logs import window_store
-from orchestration.ingest.logs.messages import read_messages
+from orchestration.ingest.logs.messages import RefusedLine, read_messages
 from orchestration.ingest.logs.tenant_windows import Judged, TenantWindows, stages_of
 from orchestration.ingest.logs.topic_reader import TopicReader
 from orchestration.ingest.logs.window_store import PositionMovedError
-from orchestration.ingest.offsets import LandingError, PartitionId, broker_bounds
+from orchestration.ingest.offsets import Bounds, LandingError, PartitionId, broker_bounds, plan
 from orchestration.ingest.windows import WINDOW
 
 log = logging.getLogger(__name__)
@@ -30,16 +30,21 @@ TOPIC = "raw_logs"
 NAME = "service:log-windows"
 BATCH_MESSAGES = 20_000
 BEAT_EVERY_S = 10.0
+BOUNDS_EVERY_S = 5.0
+"""How often the broker is asked whether the topic has new partitions or was made anew: 3 small requests."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 PASSING = (psycopg.Error, KafkaException, LandingError, PositionMovedError, OSError)
+POISON = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, UnicodeError, OverflowError)
+"""What a single line can cause and no waiting mends: a value that Postgres or a type has no place for."""
 
 
 @dataclass
 class ServiceCounts:
-    """What the service did since its start."""
+    """What the service did since its start; `lost` are offsets that retention took before it came to them."""
 
     lines: int = 0
     refused: int = 0
+    lost: int = 0
     late: int = 0
     windows_closed: int = 0
     alerts: int = 0
@@ -86,34 +91,100 @@ class WindowService:
         Returns:
             Counts since the service was made.
         """
-        self._tenants.clear()  # what is stored is the truth: a batch that failed must leave nothing behind
         with psycopg.connect(self._database_url) as connection:
             self._show_life(connection)
-            bounds = broker_bounds(AdminClient({"bootstrap.servers": self._servers}), [TOPIC])
-            known = window_store.positions(connection, TOPIC)
-            for tenant_id in window_store.tenants_with_open_windows(connection):
-                self._tenants[tenant_id] = TenantWindows(connection, tenant_id)
+            admin = AdminClient({"bootstrap.servers": self._servers})
+            bounds = broker_bounds(admin, [TOPIC])
+            starts = self._starts(connection, bounds)
+            self._load_tenants(connection)
             connection.commit()
-            starts = {p: max(known.get((p.topic_id, p.partition), b.low), b.low) for p, b in bounds.items()}
             reader = TopicReader(self._servers, window_store.CONSUMER, starts)
             try:
-                self._loop(connection, reader, {p: b.end for p, b in bounds.items()} if until_end else None)
+                if until_end:
+                    self._loop(connection, reader, {p: b.end for p, b in bounds.items()})
+                else:
+                    self._loop(connection, reader, None, admin)
             finally:
                 reader.close()
             if until_end and not self._stop.is_set():
                 self._judge(connection, frozenset(), close_tenant)
         return self.counts
 
+    def _load_tenants(self, connection: psycopg.Connection) -> None:
+        """What is stored is the truth: a batch that failed must leave nothing behind."""
+        self._tenants.clear()
+        for tenant_id in window_store.tenants_with_open_windows(connection):
+            self._tenants[tenant_id] = TenantWindows(connection, tenant_id)
+
+    def _starts(
+        self, connection: psycopg.Connection, bounds: Mapping[PartitionId, Bounds]
+    ) -> dict[PartitionId, int]:
+        """Where to read on. Positions that retention has passed move up to what the broker still has."""
+        found = plan(bounds, window_store.positions(connection, TOPIC))
+        for partition, lost in found.lost.items():
+            window_store.move_position(connection, partition, lost.lo, lost.hi)
+            self.counts.lost += len(lost)
+            log.warning(
+                "%s: offsets %d to %d were deleted by the topic's retention before they were counted; their "
+                "minutes lack those lines. Counting goes on at %d", partition, lost.lo, lost.hi - 1, lost.hi
+            )  # fmt: skip
+        return {partition: pending.lo for partition, pending in found.pending.items()}
+
     def _loop(
-        self, connection: psycopg.Connection, reader: TopicReader, ends: Mapping[PartitionId, int] | None
+        self,
+        connection: psycopg.Connection,
+        reader: TopicReader,
+        ends: Mapping[PartitionId, int] | None,
+        admin: AdminClient | None = None,
     ) -> None:
+        """Read until stopped, until `ends`, or until the broker has other partitions than `reader` reads."""
+        bounds_due = time.monotonic() + BOUNDS_EVERY_S
         while not self._stop.is_set():
+            if admin is not None and time.monotonic() >= bounds_due:
+                if broker_bounds(admin, [TOPIC]).keys() != reader.partitions:
+                    log.info("%s has other partitions than before; reading begins anew with them", TOPIC)
+                    return
+                bounds_due = time.monotonic() + BOUNDS_EVERY_S
             for partition, lo, messages in reader.read(BATCH_MESSAGES):
-                self._take(connection, partition, lo, messages)
+                self._take_around_poison(connection, partition, lo, messages)
             self._judge(connection, reader.unread)
             self._show_life(connection)
             if ends is not None and reader.has_reached(ends):
                 return
+
+    def _take_around_poison(
+        self, connection: psycopg.Connection, partition: PartitionId, lo: int, messages: list[Message]
+    ) -> None:
+        """Take messages; where one of them can't be counted, find it by halves and refuse it alone."""
+        try:
+            self._take(connection, partition, lo, messages)
+        except POISON as error:
+            self._load_tenants(connection)
+            if len(messages) == 1:
+                self._refuse_one(connection, partition, lo, messages[0], error)
+                return
+            half = len(messages) // 2
+            self._take_around_poison(connection, partition, lo, messages[:half])
+            middle = (messages[half - 1].offset() or 0) + 1
+            self._take_around_poison(connection, partition, middle, messages[half:])
+
+    def _refuse_one(
+        self,
+        connection: psycopg.Connection,
+        partition: PartitionId,
+        lo: int,
+        message: Message,
+        error: Exception,
+    ) -> None:
+        offset = message.offset() or 0
+        why = RefusedLine(
+            offset, f"can't be counted: {type(error).__name__}", (message.value() or b"")[:4_096]
+        )
+        with connection.transaction():
+            window_store.move_position(connection, partition, lo, offset + 1)
+            window_store.refuse(connection, partition, [why])
+        self.counts.refused += 1
+        log.warning("%s, offset %d: the line is refused, it %s", partition, offset, why.reason)
 
     def _take(
         self, connection: psycopg.Connection, partition: PartitionId, lo: int, messages: list[Message]
@@ -121,14 +192,16 @@ class WindowService:
         arrived_at = datetime.fromtimestamp(max(item.timestamp()[1] for item in messages) / 1000, UTC)
         offsets = [message.offset() or 0 for message in messages]
         batch = read_messages([message.value() for message in messages], arrived_at)
+        late = 0
         with connection.transaction():
             window_store.move_position(connection, partition, lo, offsets[-1] + 1)
             for tenant, lines in batch.lines.group_by("tenant_id"):
-                self._count(connection, str(tenant[0]), partition.partition, lines, arrived_at)
+                late += self._count(connection, str(tenant[0]), partition.partition, lines, arrived_at)
             if batch.refused:
                 window_store.refuse(
                     connection, partition, [replace(item, at=offsets[item.at]) for item in batch.refused]
                 )
+        self.counts.late += late
         self.counts.lines += batch.lines.height
         self.counts.refused += len(batch.refused)
 
@@ -139,11 +212,11 @@ class WindowService:
         partition: int,
         lines: pl.DataFrame,
         arrived_at: datetime,
-    ) -> None:
+    ) -> int:
         if tenant_id not in self._tenants:
             self._tenants[tenant_id] = TenantWindows(connection, tenant_id)
         stages = stages_of(lines, arrived_at, datetime.now(UTC))
-        self.counts.late += self._tenants[tenant_id].count(connection, partition, lines, stages)
+        return self._tenants[tenant_id].count(connection, partition, lines, stages)
 
     def _judge(
         self, connection: psycopg.Connection, unread: frozenset[int], close_tenant: str | None = None

@@ -46,14 +46,14 @@ class Memory:
     miner: TemplateMiner
 
 
-def positions(connection: Connection, topic: str) -> dict[tuple[Any, int], int]:
-    """Next offset by (topic id, partition)."""
+def positions(connection: Connection, topic: str) -> dict[PartitionId, int]:
+    """Next offset of each partition that was ever counted, by topic id."""
     rows = connection.execute(
         "select topic_id, kafka_partition, next_offset from ops.consumer_offsets "
         "where consumer = %s and topic = %s",
         (CONSUMER, topic),
     )
-    return {(topic_id, partition): offset for topic_id, partition, offset in rows}
+    return {PartitionId(topic, topic_id, partition): offset for topic_id, partition, offset in rows}
 
 
 def move_position(connection: Connection, partition: PartitionId, lo: int, hi: int) -> None:

@@ -3,18 +3,25 @@
 import json
 import multiprocessing
 import random
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import polars as pl
 import psycopg
 import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
 
+from orchestration.ingest.contracts import load_contracts
 from orchestration.ingest.logs import window_service
+from orchestration.ingest.logs.tenant_windows import TenantWindows
 from orchestration.ingest.logs.window_service import WindowService
 from orchestration.ingest.producer import MessageProducer
 from orchestration.ingest.simulators.logs.config import AnomalyType, load_config
 from orchestration.ingest.simulators.logs.lines import LogGenerator
+from orchestration.ingest.topics import ensure_topics
 
 pytestmark = pytest.mark.integration
 TOPIC = window_service.TOPIC
@@ -110,6 +117,8 @@ def test_bad_lines_are_refused_or_cleaned_and_stop_nothing(fresh_topic: str, dat
         _line(BEGIN, hostile),
         _line(BEGIN, message="a\x00b\x1b[31m"),
         _line(BEGIN, message="y" * 1_048_576),
+        _line(BEGIN, source="auth\x00service"),
+        _line(BEGIN).replace(b'"level"', b'"response_time_ms": 1' + b"0" * 400 + b', "level"'),
     ]
     bad = [
         b"not json", b"", b"[1, 2]", b"\xff\xfe\x00", b"{}",
@@ -117,6 +126,7 @@ def test_bad_lines_are_refused_or_cleaned_and_stop_nothing(fresh_topic: str, dat
         _line(BEGIN, source=""),
         b'{"tenant_id": "t", "event_at": "yesterday", "source": "a", "message": "b"}',
         b'{"tenant_id": "t"' + b"[" * 20_000,
+        _line(BEGIN, tenant_id="a\x00b"), _line(BEGIN, tenant_id="x" * 4_000),
     ]  # fmt: skip
     _send(fresh_topic, [*good, *bad, _line(BEGIN)])
 
@@ -126,6 +136,86 @@ def test_bad_lines_are_refused_or_cleaned_and_stop_nothing(fresh_topic: str, dat
     assert _query(database_url, "select count(*) from logs.refused_lines") == [(len(bad),)]
     assert _query(database_url, "select max(starts_at) from logs.windows") == [(BEGIN,)]
     assert (hostile,) in _query(database_url, "select source from logs.windows")
+
+
+def test_a_line_that_can_not_be_counted_is_refused_alone(
+    fresh_topic: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbids a poison line of a kind that no rule foresaw to stop the lines around it for good."""
+    count = window_service.TenantWindows.count
+
+    def poisoned(
+        self: TenantWindows, connection: object, partition: int, lines: pl.DataFrame, stages: object
+    ):
+        if "poison" in lines["message"]:
+            raise psycopg.DataError("no place for this")
+        return count(self, connection, partition, lines, stages)
+
+    monkeypatch.setattr(window_service.TenantWindows, "count", poisoned)
+    texts = ["a", "b", "poison", "c", "d"]
+    _send(fresh_topic, [_line(BEGIN, message=text) for text in texts])
+
+    counts = WindowService(database_url, fresh_topic).run(until_end=True, close_tenant="t")
+
+    assert (counts.lines, counts.refused, counts.late) == (4, 1, 0)
+    assert _query(database_url, "select lines from logs.windows where source = ''") == [(4,)]
+    assert _query(database_url, "select reason from logs.refused_lines") == [("can't be counted: DataError",)]
+
+
+def test_it_goes_on_after_retention_with_new_partitions_and_a_new_topic(
+    fresh_topic: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbids a position behind the broker's first offset that stops counting, and a topic's parts unread."""
+    monkeypatch.setattr(window_service, "BOUNDS_EVERY_S", 0.2)
+    admin = AdminClient({"bootstrap.servers": fresh_topic})
+    partitions = load_contracts()[TOPIC].partitions
+    _send(fresh_topic, [_line(BEGIN)])
+    WindowService(database_url, fresh_topic).run(until_end=True)
+    ((partition,),) = _query(database_url, "select kafka_partition from ops.consumer_offsets")
+    # The first 8 bytes are the key: all lines so far lie in one partition. One is counted, two are lost.
+    _send(fresh_topic, [_line(BEGIN), _line(BEGIN), _line(BEGIN)])
+    for future in admin.delete_records([TopicPartition(TOPIC, int(str(partition)), 3)]).values():
+        future.result(10)
+    service = WindowService(database_url, fresh_topic)
+    thread = threading.Thread(target=service.follow)
+    thread.start()
+    try:
+        _until(database_url, 2)
+        assert service.counts.lost == 2
+        admin.create_partitions([NewPartitions(TOPIC, partitions + 1)])[TOPIC].result(10)
+        _produce_to(fresh_topic, partitions, _line(BEGIN))
+        _until(database_url, 3)
+        admin.delete_topics([TOPIC])[TOPIC].result(15)
+        _until_gone(admin)
+        ensure_topics(fresh_topic, load_contracts())
+        _send(fresh_topic, [_line(BEGIN)])
+        _until(database_url, 4)
+    finally:
+        service.stop()
+        thread.join(20)
+
+
+def _until(database_url: str, lines: int) -> None:
+    deadline, sql = time.monotonic() + 30, "select sum(lines)::int from logs.windows where source = ''"
+    while _query(database_url, sql) != [(lines,)]:
+        assert time.monotonic() < deadline, f"{_query(database_url, sql)} instead of {lines} lines"
+        time.sleep(0.1)
+
+
+def _until_gone(admin: AdminClient) -> None:
+    deadline = time.monotonic() + 15
+    while TOPIC in admin.list_topics(timeout=10).topics and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _produce_to(servers: str, partition: int, payload: bytes) -> None:
+    producer = Producer({"bootstrap.servers": servers, "topic.metadata.refresh.interval.ms": 200})
+    deadline = time.monotonic() + 15
+    while partition not in producer.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    producer.produce(TOPIC, payload, partition=partition)
+    assert producer.flush(15) == 0
 
 
 def test_an_outage_becomes_a_signal_with_its_lines(fresh_topic: str, database_url: str) -> None:
