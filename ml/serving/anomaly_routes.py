@@ -19,11 +19,11 @@ from ml.anomaly.machine_model import MachineModel
 from ml.anomaly.machine_rows import MachineRows, machine_rows
 from ml.anomaly.model_version import MODEL_NAME, load_choices
 from ml.anomaly.scoring import LOOK_BACK, fit_until, score_hour
-from ml.datasets.warehouse import WarehouseNotBuiltError, plant_now, read_machine
+from ml.datasets.warehouse import WarehouseNotBuiltError, read_machine
 from ml.features.history import HOUR
 from ml.registry.client import ModelRegistry
 from ml.registry.promotions import serving
-from ml.serving.machine_routes import one_tenant
+from ml.serving.machine_routes import one_tenant, plant_clock
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 # Fitted machines in memory, the least recently asked for leave first; each is some hundred kB.
@@ -91,9 +91,7 @@ def anomaly_router(database_url: str, tracking_uri: str, data_delay: timedelta =
     fitted, methods = _Fitted(), dict[tuple[str, str], dict[str, str]]()
 
     def machine(tenant_id: str, equipment_id: str, version: str) -> _Machine:
-        clock = plant_now(database_url, tenant_id)
-        assert clock is not None  # the machine is known, so something landed
-        instant = clock - data_delay
+        instant = plant_clock(database_url, tenant_id) - data_delay
         key = (tenant_id, equipment_id, version, instant)
         found = fitted.get(key)
         if found is None:

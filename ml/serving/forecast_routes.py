@@ -4,20 +4,21 @@ The series is read from the warehouse and forecast on the way, by the candidate 
 for it. Avoid choosing candidates here: that is `ml.forecast.selection`.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import psycopg
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
-from ml.datasets.warehouse import WarehouseNotBuiltError, plant_now, read_machine
+from ml.datasets.warehouse import WarehouseNotBuiltError, read_machine
 from ml.features.metrics import contract_metrics
-from ml.forecast.forecast import Forecast, forecast
+from ml.forecast.forecast import forecast
 from ml.forecast.model_version import MODEL_NAME
-from ml.forecast.plant_series import MEMORY, machine_series
+from ml.forecast.plant_series import MEMORY, SubjectSeries, machine_series
 from ml.forecast.selection import SeriesTooShortError
 from ml.registry.promotions import serving
-from ml.serving.machine_routes import one_tenant, parse_horizon_hours
+from ml.serving.machine_routes import one_tenant, parse_horizon_hours, plant_clock
 
 # Beyond a week the intervals of hourly metrics are as wide as the metric's whole range.
 MOST_HOURS = 168
@@ -74,18 +75,23 @@ def forecast_router(database_url: str) -> APIRouter:
     @router.post("/v1/forecast", summary="A metric of a machine ahead", operation_id="forecast_metric")
     def forecast_metric(request: ForecastRequest) -> ForecastResponse:
         """Forecast a metric with intervals, limits that it is expected to cross, and what to do."""
-        hours, metric = _hours(request.forecast_horizon), _metric(request.metric)
+        hours, names = _hours(request.forecast_horizon), metrics_called(request.metric)
         try:
             tenant_id = request.tenant_id or one_tenant(database_url, request.equipment_id)
-            version, choice = _served(database_url, tenant_id, request.equipment_id, metric)
-            made = _forecast(database_url, tenant_id, request.equipment_id, metric, hours, choice)
+            found = _series(database_url, tenant_id, request.equipment_id, names)
+            version, choice = _served(database_url, tenant_id, request.equipment_id, found.metric)
+            # A candidate that won for a day ahead need not win for a week.
+            only = choice if hours <= 24 else None
+            made = forecast(
+                found.series, hours, request.equipment_id, found.metric, found.equipment_model, only=only
+            )
         except (WarehouseNotBuiltError, SeriesTooShortError) as error:
             raise HTTPException(503, str(error)) from error
         return ForecastResponse(
             **made.to_json(),
             equipment_id=request.equipment_id,
             tenant_id=tenant_id,
-            metric=metric,
+            metric=found.metric,
             as_of=made.as_of,
             method=made.method,
             interval_percent=90.0,
@@ -97,21 +103,18 @@ def forecast_router(database_url: str) -> APIRouter:
     return router
 
 
-def _forecast(
-    database_url: str, tenant_id: str, equipment_id: str, metric: str, hours: int, choice: str | None
-) -> Forecast:
-    clock = plant_now(database_url, tenant_id)
-    assert clock is not None  # the machine is known, so something landed
+def _series(database_url: str, tenant_id: str, equipment_id: str, names: Sequence[str]) -> SubjectSeries:
+    """The first of the metrics that the machine measures."""
+    clock = plant_clock(database_url, tenant_id)
     history = read_machine(database_url, tenant_id, equipment_id, clock - MEMORY)
-    for found in machine_series(history, clock):
-        if found.metric == metric:
-            # A candidate that won for a day ahead need not win for a week.
-            only = choice if hours <= 24 else None
-            return forecast(found.series, hours, equipment_id, metric, found.equipment_model, only=only)
+    measured = {found.metric: found for found in machine_series(history, clock)}
+    for name in names:
+        if name in measured:
+            return measured[name]
     raise HTTPException(
         404,
-        f"{equipment_id} of tenant {tenant_id} has no two weeks of {metric} in the 13 weeks before "
-        f"{clock:%Y-%m-%d %H:%M} UTC, so nothing can be said about it.",
+        f"{equipment_id} of tenant {tenant_id} has no two weeks of {' or '.join(names)} in the 13 weeks "
+        f"before {clock:%Y-%m-%d %H:%M} UTC, so nothing can be said about it.",
     )
 
 
@@ -134,19 +137,21 @@ def _served(database_url: str, tenant_id: str, equipment_id: str, metric: str) -
     return version, row[0] if row else None
 
 
-def _metric(text: str) -> str:
-    """The contract's name of a metric that is given with or without its unit.
+def metrics_called(text: str) -> tuple[str, ...]:
+    """The contracts' names of a metric that is given with or without its unit; the exact one comes first.
 
-    >>> _metric("temperature")
-    'temperature_c'
+    Two plants may call a metric alike with and without a unit: which one is meant, the machine tells.
+
+    >>> metrics_called("temperature"), metrics_called("vibration")
+    (('temperature_c',), ('vibration', 'vibration_mm_s'))
     """
     names = [metric.name for metric in contract_metrics()]
+    called = [name for name in names if name.startswith(f"{text}_")]
     if text in names:
-        return text
-    for name in names:
-        if name.startswith(f"{text}_"):
-            return name
-    raise HTTPException(422, f"metric {text!r} is unknown; there are {', '.join(names)}.")
+        return (text, *called)
+    if not called:
+        raise HTTPException(422, f"metric {text!r} is unknown; there are {', '.join(names)}.")
+    return tuple(called)
 
 
 def _hours(text: str) -> int:

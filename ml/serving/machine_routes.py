@@ -56,9 +56,7 @@ def machine_router(
         try:
             tenant_id = request.tenant_id or one_tenant(database_url, request.equipment_id)
             loaded = served.models.get(tenant_id, horizon.model_name)
-            clock = plant_now(database_url, tenant_id)
-            assert clock is not None  # a champion was trained on readings
-            as_of = clock - data_delay
+            as_of = plant_clock(database_url, tenant_id) - data_delay
             found = read_machine(database_url, tenant_id, request.equipment_id, earliest_hour([as_of]))
         except (NotServedError, WarehouseNotBuiltError) as error:
             raise HTTPException(503, str(error)) from error
@@ -118,5 +116,20 @@ def one_tenant(database_url: str, equipment_id: str) -> str:
     if not found:
         raise HTTPException(404, f"No machine {equipment_id} is known. GET /v1/models lists the tenants.")
     if len(found) > 1:
-        raise HTTPException(422, f"{equipment_id} exists in {', '.join(found)}: name tenant_id.")
+        # Whose they are is nobody's business who has to ask.
+        raise HTTPException(422, f"{len(found)} tenants have a machine {equipment_id}: name tenant_id.")
     return found[0]
+
+
+def plant_clock(database_url: str, tenant_id: str) -> datetime:
+    """The plant clock of a tenant.
+
+    Raises:
+        HTTPException: 404 where nothing of the tenant has landed.
+    """
+    clock = plant_now(database_url, tenant_id)
+    if clock is None:
+        raise HTTPException(
+            404, f"Nothing of tenant {tenant_id} has landed, so nothing can be said about it."
+        )
+    return clock
