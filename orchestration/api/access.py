@@ -32,6 +32,7 @@ SIGNED_PATHS = frozenset({"/v1/stream-data"})
 
 BODY_LIMIT = 32 * 1024 * 1024
 _NO_TENANT = "(no tenant)"
+_DEEPEST_BODY = 100  # Python's JSON reader gives up near 1,000, depending on who calls it; ours end at 6
 
 
 @dataclass(frozen=True)
@@ -56,22 +57,41 @@ class TenantLimiter:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     def check(self, tenant_id: str, key: ApiKey | None) -> None:
-        """Count a request.
+        """Count a request of a tenant; one that a signature speaks for only after that was verified.
 
         Raises:
             _RefusedError: The tenant has used its minute up.
         """
         allowed = (key.requests_per_minute if key else None) or self._default
         item = RateLimitItemPerMinute(allowed)
-        if self._limiter.hit(item, tenant_id):
-            return
-        reset_at, _ = self._limiter.get_window_stats(item, tenant_id)
-        raise _RefusedError(
+        if not self._limiter.hit(item, "tenant", tenant_id):
+            raise self._refusal(item, f"tenant {tenant_id} may ask", "tenant", tenant_id)
+
+    def check_unsigned(self, sender: str) -> None:
+        """Refuse a sender whose signatures were wrong too often.
+
+        Raises:
+            _RefusedError: It has used its minute up.
+        """
+        item = RateLimitItemPerMinute(self._default)
+        if not self._limiter.test(item, "unsigned", sender):
+            raise self._refusal(item, f"{sender} may send wrong signatures", "unsigned", sender)
+
+    def count_unsigned(self, sender: str) -> None:
+        """Count a request whose signature was wrong: against its sender, not the tenant that it names."""
+        self._limiter.hit(RateLimitItemPerMinute(self._default), "unsigned", sender)
+
+    def _refusal(self, item: RateLimitItemPerMinute, who: str, *bucket: str) -> _RefusedError:
+        reset_at, _ = self._limiter.get_window_stats(item, *bucket)
+        return _RefusedError(
             429,
             "rate_limited",
-            f"tenant {tenant_id} may ask {allowed} times a minute and has; nothing was done for this "
-            "request: send it again after the seconds in Retry-After",
-            {"Retry-After": str(max(1, round(reset_at - time.time()))), "X-RateLimit-Limit": str(allowed)},
+            f"{who} {item.amount} times a minute and has; nothing was done for this request: send it again "
+            "after the seconds in Retry-After",
+            {
+                "Retry-After": str(max(1, round(reset_at - time.time()))),
+                "X-RateLimit-Limit": str(item.amount),
+            },
         )
 
 
@@ -98,14 +118,24 @@ class AccessMiddleware:
             return
         try:
             if scope["path"] in SIGNED_PATHS:
-                tenant_id = Headers(scope=scope).get("x-opsgraph-tenant") or _NO_TENANT
-                self._limiter.check(tenant_id, None)
+                send = self._watching_signatures(scope, send)
             else:
                 scope, receive = await self._admit(scope, receive)
+            await self._app(scope, receive, send)
         except _RefusedError as refusal:
             await _refuse(refusal, scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+
+    def _watching_signatures(self, scope: Scope, send: Send) -> Send:
+        """Counts what the route finds unsigned; the tenant is the route's to count, once it is sure of it."""
+        sender = scope["client"][0] if scope.get("client") else "unknown"
+        self._limiter.check_unsigned(sender)
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 401:
+                self._limiter.count_unsigned(sender)
+            await send(message)
+
+        return watched
 
     async def _admit(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
         key = await self._key(Headers(scope=scope))
@@ -114,10 +144,15 @@ class AccessMiddleware:
         body: bytes | None = None
         if scope["type"] == "http" and scope["method"] not in {"GET", "HEAD", "OPTIONS", "DELETE"}:
             body = await _body(receive)
-            payload = _payload(body, key)
-            named |= set(_tenants(payload))
-            if key:
-                body = _with_tenant(body, payload, key.tenant_id)
+            try:
+                payload = _payload(body, key)
+                named |= set(_tenants(payload))
+                if key:
+                    body = _with_tenant(body, payload, key.tenant_id)
+            except RecursionError:
+                raise _RefusedError(
+                    422, "invalid_request", "the body is nested too deeply to be read", {}
+                ) from None
         if key:
             _same_tenant(key, named)
             kept = [(name, value) for name, value in query if name != "tenant_id"]
@@ -147,9 +182,7 @@ class AccessMiddleware:
         try:
             key = await run_in_threadpool(self._keys.find, secret)
         except (OperationalError, PoolTimeout) as error:
-            raise _RefusedError(
-                503, "database_unavailable", f"the key can't be looked up: {error}", {}
-            ) from error
+            raise _no_database("the key can't be looked up", error) from error
         if key is None:
             raise _RefusedError(
                 401, "invalid_key", "this key is unknown, expired or revoked", {"WWW-Authenticate": "Bearer"}
@@ -157,7 +190,10 @@ class AccessMiddleware:
         return key
 
     async def _quota(self, key: ApiKey, allowed: int) -> None:
-        used = await run_in_threadpool(self._keys.count, key)
+        try:
+            used = await run_in_threadpool(self._keys.count, key)
+        except (OperationalError, PoolTimeout) as error:
+            raise _no_database("the key's quota can't be counted", error) from error
         if used > allowed:
             raise _RefusedError(
                 429,
@@ -166,6 +202,10 @@ class AccessMiddleware:
                 "this request: come back tomorrow, or have the quota raised",
                 {"Retry-After": str(86_400 - int(time.time()) % 86_400), "X-Quota-Limit": str(allowed)},
             )
+
+
+def _no_database(what: str, error: Exception) -> _RefusedError:
+    return _RefusedError(503, "database_unavailable", f"{what}: {error}", {})
 
 
 def _same_tenant(key: ApiKey, named: set[str]) -> None:
@@ -198,16 +238,27 @@ def _payload(body: bytes, key: ApiKey | None) -> Any:
 
 
 def _tenants(payload: Any) -> Iterator[str]:
-    """Every `tenant_id` at any depth."""
-    if isinstance(payload, dict):
-        for name, value in payload.items():
-            if name == "tenant_id" and isinstance(value, str):
-                yield value.strip()
-            else:
-                yield from _tenants(value)
-    elif isinstance(payload, list):
-        for item in payload:
-            yield from _tenants(item)
+    """Every `tenant_id` at any depth.
+
+    Raises:
+        RecursionError: It is nested deeper than a route could read it.
+    """
+    level = [payload]
+    for _ in range(_DEEPEST_BODY):
+        below: list[Any] = []
+        for found in level:
+            if isinstance(found, dict):
+                for name, value in found.items():
+                    if name == "tenant_id" and isinstance(value, str):
+                        yield value.strip()
+                    else:
+                        below.append(value)
+            elif isinstance(found, list):
+                below.extend(found)
+        if not below:
+            return
+        level = below
+    raise RecursionError
 
 
 def _with_tenant(body: bytes, payload: Any, tenant_id: str) -> bytes:

@@ -73,14 +73,14 @@ def create_app(environment: Environment | None = None) -> FastAPI:
     app.include_router(analytics_router(copilot))
     app.include_router(answers_router(copilot))
     app.include_router(health_router(copilot))
-    app.include_router(intake_router(settings))
+    limiter = TenantLimiter(settings.api_requests_per_minute)
+    app.include_router(intake_router(settings, limiter))
     app.include_router(incident_router(settings))
     inference.mount(app)
     inference.metrics_registry.register(LandingCollector(settings))
     app.include_router(docs_router())
     add_error_handlers(app)
     # Outermost: a route that is mounted later, by whatever package, is behind it too.
-    limiter = TenantLimiter(settings.api_requests_per_minute)
     app.add_middleware(AccessMiddleware, keys=keys, limiter=limiter, keys_required=settings.api_keys_required)
     return app
 

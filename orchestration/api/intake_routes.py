@@ -9,6 +9,7 @@ import psycopg
 from fastapi import APIRouter, Header, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 
+from orchestration.api.access import TenantLimiter
 from orchestration.environment import Environment
 from orchestration.ingest.contracts import load_contracts
 from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
@@ -44,8 +45,13 @@ _BODY: dict[str, Any] = {
 }
 
 
-def intake_router(settings: Environment) -> APIRouter:
-    """The router; its producers are opened with the first request of a topic."""
+def intake_router(settings: Environment, limiter: TenantLimiter) -> APIRouter:
+    """The router; its producers are opened with the first request of a topic.
+
+    Args:
+        settings: Addresses of database, Kafka and schema registry.
+        limiter: Counts the requests of a tenant, once its signature was verified.
+    """
     router = APIRouter(tags=["sources"])
     contracts = load_contracts()
     schemas = SchemaCatalog(contracts, settings.schema_registry_url)
@@ -75,6 +81,7 @@ def intake_router(settings: Environment) -> APIRouter:
         with psycopg.connect(settings.database_url, autocommit=True) as connection:
             try:
                 check_signature(connection, tenant, body, given)
+                limiter.check(tenant, None)
                 return accept(connection, senders.send, contracts, tenant, key, body)
             except UnsignedError as error:
                 raise HTTPException(401, str(error)) from None
