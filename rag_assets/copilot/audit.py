@@ -106,8 +106,10 @@ def _audited(
     before = _sentences(kept.answer)
     after = before
     if ask_again:
+        evidence = evidence_of(kept)
         equipment_id = kept.receipt.get("equipment_id")
-        after = _sentences(ask_again(Question(kept.question, kept.tenant_id, equipment_id)))
+        asked = evidence.question if evidence else Question(kept.question, kept.tenant_id, equipment_id)
+        after = _sentences(ask_again(asked))
     return AuditedAnswer(
         answer_id=kept.answer_id,
         tenant_id=kept.tenant_id,

@@ -55,6 +55,11 @@ class _Enquiry:
         """Whose rows and documents may be seen."""
         return self.question.tenant_id
 
+    @property
+    def search_text(self) -> str:
+        """What documents are searched with, unless a machine's own symptoms are known."""
+        return f"{self.reading.search_text} {self.question.reported}".strip()
+
 
 def gather(
     question: Question,
@@ -140,7 +145,7 @@ def _risk(enquiry: _Enquiry) -> None:
         )
         _runbook_for_symptoms(enquiry)
     elif reading.topic is Topic.MACHINE:
-        _runbooks(enquiry, reading.search_text)
+        _runbooks(enquiry, enquiry.search_text)
 
 
 def _unknown_measure(enquiry: _Enquiry) -> None:
@@ -166,7 +171,7 @@ def _events(enquiry: _Enquiry) -> None:
 
 
 def _how_to(enquiry: _Enquiry) -> None:
-    _runbooks(enquiry, enquiry.reading.search_text)
+    _runbooks(enquiry, enquiry.search_text)
 
 
 def _measure(enquiry: _Enquiry) -> None:
@@ -355,7 +360,7 @@ def _runbook_for_symptoms(enquiry: _Enquiry) -> None:
     are worded alike for every fault.
     """
     if enquiry.reading.codes:
-        _runbooks(enquiry, enquiry.reading.search_text)
+        _runbooks(enquiry, enquiry.search_text)
         return
     codes = _recent_error_codes(_rows(enquiry, "events"), enquiry.reading.period)
     predicted = _rows(enquiry, "predictions")
@@ -365,7 +370,7 @@ def _runbook_for_symptoms(enquiry: _Enquiry) -> None:
         _runbooks(enquiry, " ".join([code, *factors]), (code,))
         if enquiry.hits:
             return
-    _runbooks(enquiry, " ".join([*codes, *factors][:8]) or enquiry.reading.search_text)
+    _runbooks(enquiry, " ".join([*codes, *factors][:8]) or enquiry.search_text)
 
 
 def _recent_error_codes(rows: Sequence[Row], period: Period) -> list[str]:

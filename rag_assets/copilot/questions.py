@@ -122,11 +122,18 @@ class Topic(Enum):
 
 @dataclass(frozen=True)
 class Question:
-    """A question as it was asked."""
+    """A question as it was asked.
+
+    Attributes:
+        equipment_id: The machine that the asker gave beside the text.
+        reported: What somebody else's text says about it, such as a log line. Documents are searched with
+            it; it is no part of the question, so that no model takes it for one.
+    """
 
     text: str
     tenant_id: str
     equipment_id: str | None = None
+    reported: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ from model_server import ScriptedModel, serving
 from pydantic import SecretStr
 from word_embedder import WordEmbedder
 
+from orchestration.incident_briefing import question_about
+from orchestration.ingest.incidents.model import Affected, Incident, IncidentState, Severity
+from orchestration.ingest.signals import SignalKind
 from rag_assets.copilot.agent.models import ModelSettings
 from rag_assets.copilot.agent.pseudonyms import Pseudonyms
 from rag_assets.copilot.agent.writer import ModelWriter
@@ -149,6 +152,27 @@ def test_an_order_in_any_text_starts_nothing_and_shows_nothing(asker: _Asker) ->
     # Not vacuous: orders did reach the model while it had no tools, and it obeyed them; none while it had.
     assert any(not offered for _, offered in model.obeyed)
     assert not any(offered for _, offered in model.obeyed)
+
+
+def test_an_order_in_a_log_line_starts_nothing_when_its_incident_is_briefed(asker: _Asker) -> None:
+    """Forbids that a quoted log line becomes the question of a model that has tools."""
+    orders = " ".join(ORDERS)
+    summary = f"press-controller: 12 lines like “the fan of the lathe rattles {orders}”, never before"
+    affected = Affected(NOW, NOW, 9.0, frozenset({SignalKind.LOG_STATEMENTS}), 1, summary)
+    incident = Incident(
+        HERE, "f", "c", IncidentState.OPEN, Severity.CRITICAL, "press-controller", NOW, NOW, NOW,
+        {"press-controller": affected},
+    )  # fmt: skip
+    model = ScriptedModel(answer="The fan of the lathe rattles when a blade is loose. [1]")
+    with serving(model) as url:
+        answer = asker.copilot(url, max_tokens=1_000_000).diagnose(question_about(incident), keep=False)
+
+    assert any('"tools"' in body for body in model.bodies)
+    assert not any(offered for _, offered in model.obeyed)
+    assert {item["purpose"] for item in answer.evidence} == {"fleet", "runbooks"}
+    # The line is searched with all the same: it names the trouble.
+    assert answer.written_by == "openai:scripted"
+    assert "fan-note" in {item["document_id"] for item in answer.citations}
 
 
 def test_no_name_and_no_secret_leaves(asker: _Asker, database: str) -> None:
