@@ -32,7 +32,7 @@ class Document:
     Attributes:
         tenant_id: Owner; nobody else may ever see it.
         document_id: Stable across versions; the path without suffix where no id is given.
-        version: Text, compared only by equality; `effective_on` decides which version is newer.
+        version: Text; `effective_on` decides which version is newer, its numbers where a date is missing.
         title: Title of the front matter, else the first heading, else the file's name.
         path: Relative to the folder that was read, with forward slashes.
         md5: Of the file's bytes and its sidecar's.
@@ -259,7 +259,8 @@ def _texts(metadata: dict[str, Any], name: str) -> tuple[str, ...]:
     value = metadata.get(name)
     if value is None:
         return ()
-    values = cast(list[Any], value) if isinstance(value, list) else [value]
+    # A `<meta>` field has no lists, and in YAML the brackets are easily forgotten.
+    values = cast(list[Any], value) if isinstance(value, list) else str(value).split(",")
     return tuple(str(item).strip() for item in values if item is not None and str(item).strip())
 
 

@@ -4,7 +4,7 @@ Avoid ranking here: a document that is out is out, however well its words match.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Protocol
 
@@ -58,7 +58,8 @@ def not_current(documents: Iterable[Dated], on: date) -> dict[str, str]:
     """Documents of one tenant that must not be cited as current on a day.
 
     Out are those that are not effective yet, older versions of the same id, and those that an
-    effective document names in `supersedes` (by id or by `id@version`).
+    effective document names in `supersedes` (by id or by `id@version`). Versions of an id are ordered
+    by their dates, and by their numbers where one of them has no date.
 
     Args:
         documents: All documents of the tenant.
@@ -74,11 +75,10 @@ def not_current(documents: Iterable[Dated], on: date) -> dict[str, str]:
             reasons[document.key] = f"takes effect on {document.effective_on}"
         else:
             effective.append(document)
-    newest: dict[str, Dated] = {}
+    editions: dict[str, list[Dated]] = {}
     for document in effective:
-        known = newest.setdefault(document.document_id, document)
-        if _age_order(document) > _age_order(known):
-            newest[document.document_id] = document
+        editions.setdefault(document.document_id, []).append(document)
+    newest = {document_id: _newest(found) for document_id, found in editions.items()}
     named = {
         target: document for document in effective for target in document.supersedes if target != document.key
     }
@@ -129,6 +129,8 @@ def covers(specification: str, firmware: str) -> bool:
 
     >>> covers("4.1", "4.1.3"), covers(">=4.2", "4.1"), covers("4.1 - 4.2", "4.2")
     (True, False, True)
+    >>> covers(">=4.2.0", "4.2"), covers("4.2.0", "4.2"), covers("<4.2.0", "4.2")
+    (True, True, False)
     """
     version = _numbers(firmware)
     if version is None:
@@ -136,7 +138,7 @@ def covers(specification: str, firmware: str) -> bool:
     span = _RANGE.match(specification.strip())
     if span:
         low, high = _numbers(span.group(1)) or (), _numbers(span.group(2)) or ()
-        return low <= version and version[: len(high)] <= high
+        return low <= _padded(version, low) and _padded(version, high)[: len(high)] <= high
     for clause in specification.split(","):
         match = _CLAUSE.match(clause.strip())
         if match and not _clause_holds(match.group(1), _numbers(match.group(2)) or (), version):
@@ -145,6 +147,7 @@ def covers(specification: str, firmware: str) -> bool:
 
 
 def _clause_holds(operator: str | None, bound: tuple[int, ...], version: tuple[int, ...]) -> bool:
+    version = _padded(version, bound)
     if operator == ">=":
         return version >= bound
     if operator == ">":
@@ -160,5 +163,17 @@ def _numbers(version: str) -> tuple[int, ...] | None:
     return tuple(int(part) for part in match.group(1).split(".")) if match else None
 
 
-def _age_order(document: Dated) -> tuple[date, tuple[int, ...], str]:
-    return document.effective_on or date.min, _numbers(document.version) or (), document.version
+def _padded(version: tuple[int, ...], bound: tuple[int, ...]) -> tuple[int, ...]:
+    """4.2 is 4.2.0 where it is compared with 4.2.0."""
+    return version + (0,) * (len(bound) - len(version))
+
+
+def _newest(editions: Sequence[Dated]) -> Dated:
+    """One rule for all editions: date against number, pair by pair, could go round in a circle."""
+    if all(edition.effective_on for edition in editions):
+        return max(editions, key=lambda item: (item.effective_on or date.min, *_version_order(item)))
+    return max(editions, key=_version_order)
+
+
+def _version_order(document: Dated) -> tuple[tuple[int, ...], str]:
+    return _numbers(document.version) or (), document.version

@@ -40,6 +40,9 @@ _METADATA = (
     "machine_models",
     "firmware",
     "kind",
+    "supersedes",
+    "tags",
+    "language",
 )
 
 

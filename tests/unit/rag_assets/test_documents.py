@@ -57,7 +57,7 @@ def test_broken_files_are_listed_and_do_not_stop_the_others(tmp_path: Path) -> N
     assert "half a character" in reasons["j.txt"]
     assert "nested too deeply" in reasons["k.txt"]
     assert "not HTML" in reasons["m.html"]
-    assert "more than 2000 bytes" in reasons["l.md"]
+    assert "longer than 2000 bytes" in reasons["l.md"]
 
 
 def test_a_file_that_may_not_be_read_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,20 @@ def test_html_keeps_headings_tables_lists_and_commands() -> None:
     ]
 
 
+def test_html_fields_say_all_that_front_matter_does() -> None:
+    """Forbids a page whose two models become one that no machine has, or that can't supersede another."""
+    fields = {
+        "machine_models": "HX-500, HX-700", "supersedes": "tray, seal@1", "tags": "E301", "language": "fr",
+    }  # fmt: skip
+    head = "".join(f'<meta name="{name}" content="{value}">' for name, value in fields.items())
+
+    found = read_file(SourceFile("a.html", f"<html lang=en>{head}<p>text</p>".encode()), "plant")
+    scalar = read_file(SourceFile("a.md", b"---\nmachine_models: HX-500, HX-700\n---\ntext"), "plant")
+
+    assert found.machine_models == scalar.machine_models == ("HX-500", "HX-700")
+    assert (found.supersedes, found.tags, found.language) == (("tray", "seal@1"), ("E301",), "fr")
+
+
 def test_pdf_keeps_headings_and_tables() -> None:
     """Forbids that a manual's table of codes is torn into loose numbers."""
     raw = pdf((720, "Coolant pump", 20), (690, "The pump runs at 6 bar.", 10), (430, "Codes", 14), table=True)

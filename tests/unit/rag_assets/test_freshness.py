@@ -36,6 +36,18 @@ def test_only_the_newest_effective_version_is_current() -> None:
     assert reasons == {"seal@1": "superseded by seal@2", "seal@3": "takes effect on 2026-12-01"}
 
 
+def test_without_a_date_the_version_number_tells_which_is_newer() -> None:
+    """Forbids that version 2 is out because only version 1 has a date, in whatever order they are read."""
+    editions = [edition("seal", "1", date(2026, 1, 1)), edition("seal", "2", None)]
+    # By dates 1 beats 3, by numbers 3 beats 2 and 2 beats 1: one rule must hold for all three.
+    circle = [*editions, edition("seal", "3", date(2025, 1, 1))]
+
+    for order in (editions, editions[::-1]):
+        assert not_current(order, ON) == {"seal@1": "superseded by seal@2"}
+    for order in (circle, circle[::-1]):
+        assert set(not_current(order, ON)) == {"seal@1", "seal@2"}
+
+
 def test_a_successor_counts_only_when_it_is_effective() -> None:
     """Forbids that next year's document leaves this year without any."""
     old = edition("tray", "1", date(2024, 1, 1))
@@ -76,6 +88,13 @@ def test_a_document_that_names_itself_stays() -> None:
         ("2.4 - 2.6", "2.6.1", True),
         ("2.4 - 2.6", "2.7", False),
         ("any release", "1.0", True),
+        (">=4.2.0", "4.2", True),
+        ("4.2.0", "4.2", True),
+        ("4.2.1", "4.2", False),
+        ("<4.2.0", "4.2", False),
+        (">4.2.0", "4.2", False),
+        ("4.2.0 - 4.3.0", "4.2", True),
+        ("4.1.0 - 4.2.0", "4.2", True),
     ],
 )
 def test_firmware_is_compared_by_number(specification: str, firmware: str, expected: bool) -> None:
