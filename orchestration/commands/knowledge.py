@@ -1,4 +1,4 @@
-"""Verbs of the knowledge base and the copilot: `index`, `index-rollback`, `ask`.
+"""Verbs of the knowledge base and the copilot: `index`, `index-forget`, `index-rollback`, `ask`.
 
 Add a verb here when a person wants to do to documents or answers what Dagster does by itself.
 Avoid logic: it belongs to `rag_assets`.
@@ -34,6 +34,7 @@ console = Console()
 def register(app: typer.Typer) -> None:
     """Add the verbs to the `opsgraph` command."""
     app.command("index")(index)
+    app.command("index-forget")(index_forget)
     app.command("index-rollback")(index_rollback)
     app.command("ask")(ask)
     app.add_typer(evaluations, name="eval")
@@ -66,7 +67,7 @@ def index(
         _fail(str(error))
     console.print(
         f"{change.document_count} documents read, {change.changed_count} new or changed, "
-        f"{change.removed_count} removed"
+        f"{change.removed_count} removed; source {escape(change.source)}"
     )
     for item in change.broken:
         console.print(f"[yellow]left out[/] {escape(item.path)}: {escape(item.reason)}")
@@ -95,6 +96,29 @@ def _build_index(environment: Environment) -> None:
     )
     if outcome.status is BuildStatus.REJECTED:
         _fail("the build was rejected; the earlier one keeps answering")
+
+
+def index_forget(
+    source: Annotated[str, typer.Argument(help="As `opsgraph index` names it where it reads or leaves out.")],
+) -> None:
+    """Take everything that a source gave out of the corpus, and index the corpus.
+
+    For a folder that has moved: its documents belong to the place where they were read first.
+
+    Example: `opsgraph index-forget demo-plant:/srv/old/runbooks`
+    """
+    import psycopg
+
+    from rag_assets.documents import Collection
+    from rag_assets.index.corpus import store_collection
+
+    environment = Environment()
+    with _failures_told(environment), psycopg.connect(environment.database_url) as connection:
+        removed = store_collection(connection, Collection(()), source).removed_count
+    if not removed:
+        _fail(f"the corpus has nothing of a source {source}; nothing was changed")
+    console.print(f"{removed} documents removed")
+    _build_index(environment)
 
 
 def index_rollback() -> None:

@@ -4,8 +4,9 @@ Sources (folders) are read into it one by one. Avoid chunking and index work her
 """
 
 import hashlib
+import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from rag_assets.documents import BrokenDocument, Collection, Document
+
+UPDATES = "knowledge-updates"
+"""Source whose word on a document stands over every other source's until it is withdrawn."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class CorpusChange:
         changed_count: Of these, new or different ones.
         removed_count: Documents that the source no longer has.
         by_tenant: Documents per tenant.
-        broken: Files that were left out; where a file was fine before, its last good text is kept.
+        broken: Files that were left out, those too whose id and version another source holds; where a
+            file was fine before, its last good text is kept.
     """
 
     source: str
@@ -44,15 +49,21 @@ def store_collection(
     Args:
         connection: A connection that may write.
         collection: What the source gave.
-        source: Name that the rows carry; rows of other sources are not touched.
+        source: Name that the rows carry; rows of other sources are not touched, and a document whose id
+            and version one of them holds is left out.
     """
     with connection.transaction():
+        _take_turns(connection)
         known = _known(connection, source)
-        changed = [item for item in collection.documents if known.get(_identity(item)) != _fingerprint(item)]
+        holders = _other_holders(connection, collection.documents, source)
+        broken = (*collection.broken, *(_taken(item, holders) for item in collection.documents
+                                        if _identity(item) in holders))  # fmt: skip
+        documents = [item for item in collection.documents if _identity(item) not in holders]
+        changed = [item for item in documents if known.get(_identity(item)) != _fingerprint(item)]
         for document in changed:
             connection.execute(_UPSERT, _row(document, source))
-        kept_paths = {item.path for item in collection.broken}
-        present = {_identity(item) for item in collection.documents}
+        kept_paths = {item.path for item in broken}
+        present = {_identity(item) for item in documents}
         gone = [key for key in known if key not in present and known[key][1] not in kept_paths]
         for tenant_id, document_id, version in gone:
             connection.execute(
@@ -61,11 +72,11 @@ def store_collection(
             )
     return CorpusChange(
         source=source,
-        document_count=len(collection.documents),
+        document_count=len(documents),
         changed_count=len(changed),
         removed_count=len(gone),
-        by_tenant=dict(Counter(item.tenant_id for item in collection.documents)),
-        broken=collection.broken,
+        by_tenant=dict(Counter(item.tenant_id for item in documents)),
+        broken=broken,
     )
 
 
@@ -83,9 +94,10 @@ def known_documents(connection: psycopg.Connection[Any], source: str) -> dict[st
     return found
 
 
-def store_document(connection: psycopg.Connection[Any], document: Document, source: str) -> int:
-    """Insert or replace one document; the caller's transaction decides."""
-    connection.execute(_UPSERT, _row(document, source))
+def store_update(connection: psycopg.Connection[Any], document: Document) -> int:
+    """Insert one document, or put it in the place of any source's; the caller's transaction decides."""
+    _take_turns(connection)
+    connection.execute(_UPSERT, _row(document, UPDATES))
     return 1
 
 
@@ -182,6 +194,43 @@ _UPSERT = """
         effective_on = excluded.effective_on, supersedes = excluded.supersedes,
         metadata = excluded.metadata, content = excluded.content, indexed_at = now()
 """
+
+
+def _take_turns(connection: psycopg.Connection[Any]) -> None:
+    """Until the transaction ends: between a look at who holds a document and the write nobody comes."""
+    connection.execute("select pg_advisory_xact_lock(hashtextextended('rag.documents', 0))")
+
+
+def _other_holders(
+    connection: psycopg.Connection[Any], documents: Sequence[Document], source: str
+) -> dict[Identity, str]:
+    """Documents that another source holds already, and which."""
+    keys = [_identity(item) for item in documents]
+    rows = connection.execute(
+        "select tenant_id, document_id, version, metadata ->> 'source' from rag.documents "
+        "join unnest(%(tenants)s::text[], %(ids)s::text[], %(versions)s::text[]) "
+        "as wanted (tenant_id, document_id, version) using (tenant_id, document_id, version) "
+        "where metadata ->> 'source' is distinct from %(source)s",
+        {
+            "source": source,
+            "tenants": [key[0] for key in keys],
+            "ids": [key[1] for key in keys],
+            "versions": [key[2] for key in keys],
+        },
+    ).fetchall()
+    return {(tenant, document, version): holder or "unnamed" for tenant, document, version, holder in rows}
+
+
+def _taken(document: Document, holders: Mapping[Identity, str]) -> BrokenDocument:
+    holder = holders[_identity(document)]
+    if holder == UPDATES:
+        reason = f"a message on {UPDATES} has replaced {document.key}; it stands until it is withdrawn"
+    else:
+        reason = (
+            f"id and version {document.key} are taken by source {holder}: give it another id or version, "
+            f"or let that source go with `opsgraph index-forget {shlex.quote(holder)}`"
+        )
+    return BrokenDocument(document.path, reason)
 
 
 def _identity(document: Document) -> Identity:

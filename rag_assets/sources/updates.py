@@ -13,9 +13,7 @@ import psycopg
 
 from rag_assets.documents import BrokenDocument, SourceFile, read_file
 from rag_assets.formats.content import READERS, UnreadableError
-from rag_assets.index.corpus import delete_path, store_document
-
-SOURCE = "knowledge-updates"
+from rag_assets.index.corpus import UPDATES, delete_path, store_update
 
 
 @dataclass(frozen=True)
@@ -51,15 +49,15 @@ def apply_updates(
             broken.append(BrokenDocument(key, "the key must be tenant/path"))
             continue
         if value is None:
-            withdrawn += delete_path(connection, SOURCE, tenant, path)
+            withdrawn += delete_path(connection, UPDATES, tenant, path)
             continue
         try:
             document = read_file(_file(path, value), tenant)
         except UnreadableError as error:
             broken.append(BrokenDocument(key, str(error)))
             continue
-        delete_path(connection, SOURCE, tenant, path)
-        stored += store_document(connection, document, SOURCE)
+        delete_path(connection, UPDATES, tenant, path)
+        stored += store_update(connection, document)
     return AppliedUpdates(stored, withdrawn, tuple(broken))
 
 

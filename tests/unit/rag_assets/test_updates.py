@@ -13,7 +13,7 @@ def test_a_bad_message_is_listed_and_the_next_one_is_stored(monkeypatch: pytest.
     """Forbids that a message which can never be applied rolls the batch back for ever."""
     stored: list[Document] = []
     monkeypatch.setattr(updates, "delete_path", lambda *_: 0)
-    monkeypatch.setattr(updates, "store_document", lambda _, document, source: len([stored.append(document)]))
+    monkeypatch.setattr(updates, "store_update", lambda _, document: len([stored.append(document)]))
     messages: list[tuple[str, bytes | None]] = [
         ("plant/date.md", json.dumps({"content": "---\neffective_date: 2026-02-30\n---\nx"}).encode()),
         ("plant/half.md", rb'{"content": "\ud800"}'),
