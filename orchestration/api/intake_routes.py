@@ -6,13 +6,13 @@ Add a route here when records are pushed in another form. Avoid what a request m
 from typing import Annotated, Any
 
 import psycopg
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, HTTPException, Request
-from fastapi.concurrency import run_in_threadpool
 
 from orchestration.api.access import TenantLimiter
 from orchestration.environment import Environment
 from orchestration.ingest.contracts import load_contracts
-from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
+from orchestration.ingest.contracts.schema_catalog import SchemaCatalog, SchemaRegistryUnavailableError
 from orchestration.ingest.intake.requests import (
     MalformedError,
     PushOutcome,
@@ -21,9 +21,11 @@ from orchestration.ingest.intake.requests import (
     accept,
     check_signature,
 )
-from orchestration.ingest.intake.sending import SharedSenders
+from orchestration.ingest.intake.sending import SchemaFaultError, SharedSenders
 from orchestration.ingest.producer import DeliveryError
 
+THREADS = 8
+"""Requests that wait for Kafka at once. The API's 40 shared threads stay free for what needs no Kafka."""
 MAX_BODY_BYTES = 8 * 1024 * 1024
 STATUS_CODES = {
     PushStatus.ACCEPTED: 202,
@@ -55,6 +57,7 @@ def intake_router(settings: Environment, limiter: TenantLimiter) -> APIRouter:
     router = APIRouter(tags=["sources"])
     contracts = load_contracts()
     schemas = SchemaCatalog(contracts, settings.schema_registry_url)
+    threads = CapacityLimiter(THREADS)
     senders = SharedSenders(settings.kafka_bootstrap_servers, contracts, schemas)
 
     @router.post("/v1/stream-data", status_code=202, openapi_extra=_BODY, summary="Push records into a topic")
@@ -72,7 +75,7 @@ def intake_router(settings: Environment, limiter: TenantLimiter) -> APIRouter:
         The same idempotency key with the same body gets the first answer again, and nothing is sent twice.
         """
         body = await _body(request)
-        outcome = await run_in_threadpool(_push, tenant, key, given, body)
+        outcome = await to_thread.run_sync(_push, tenant, key, given, body, limiter=threads)
         if (code := STATUS_CODES[outcome.status]) != 202:
             raise HTTPException(code, _REFUSALS[outcome.status])
         return {"status": outcome.status.value, **(outcome.intake or {})}
@@ -87,7 +90,7 @@ def intake_router(settings: Environment, limiter: TenantLimiter) -> APIRouter:
                 raise HTTPException(401, str(error)) from None
             except MalformedError as error:
                 raise HTTPException(400, f"{error}. Nothing was sent.") from None
-            except DeliveryError as error:
+            except (DeliveryError, SchemaFaultError, SchemaRegistryUnavailableError) as error:
                 raise HTTPException(503, f"{error}. Send the request again with the same key.") from None
 
     return router

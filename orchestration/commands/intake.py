@@ -148,10 +148,12 @@ def _connected(environment: Environment) -> "Iterator[psycopg.Connection[Any]]":
 def _plain_errors() -> Iterator[None]:
     """Turn what a person can mend into a message and exit code 1."""
     from orchestration.ingest.contracts import ContractError
+    from orchestration.ingest.contracts.schema_catalog import SchemaRegistryUnavailableError
+    from orchestration.ingest.intake.drop_folder import FolderError
     from orchestration.ingest.producer import DeliveryError
 
     try:
         yield
-    except (ContractError, DeliveryError) as error:
+    except (ContractError, DeliveryError, FolderError, SchemaRegistryUnavailableError) as error:
         console.print(f"[red]{escape(str(error))}[/red]")
         raise typer.Exit(1) from None

@@ -6,6 +6,7 @@ Add a verb here when people need one about landing. Avoid logic: `orchestration.
 import json
 import logging
 import signal
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from rich.table import Column, Table
 from orchestration.environment import Environment
 
 if TYPE_CHECKING:  # landing brings pyarrow and polars, which `opsgraph --help` does not need
+    from orchestration.ingest.contracts import TopicContract
     from orchestration.ingest.landing_report import LandingReport
     from orchestration.ingest.ledger_check import LedgerReport
     from orchestration.ingest.services import LandingServices
@@ -75,17 +77,13 @@ def land(
     `opsgraph land --follow --share` in several terminals or machines, `opsgraph land --max-messages 100000`
     """
     from orchestration.ingest.contracts import load_contracts
-    from orchestration.ingest.landing import land_topic, landed_topics
+    from orchestration.ingest.landing import land_topic
     from orchestration.ingest.offsets import LandingError
     from orchestration.ingest.run_limits import RunLimits
 
     environment = Environment()
     contracts = load_contracts()
-    chosen = topics or landed_topics(contracts)
-    if unknown := sorted(set(chosen) - set(landed_topics(contracts))):
-        raise typer.BadParameter(
-            f"{', '.join(unknown)}: not landed; choose from {', '.join(landed_topics(contracts))}."
-        )
+    chosen = landed_of(contracts, topics)
     if follow:
         if max_messages or max_mib:
             raise typer.BadParameter("Limits of a run do not go with --follow; see `opsgraph quota`.")
@@ -137,17 +135,29 @@ def _print_landing(report: "LandingReport") -> None:
         console.print(f"[yellow]{finding}[/]", soft_wrap=True)
 
 
+def landed_of(contracts: "Mapping[str, TopicContract]", topics: "Sequence[str] | None") -> list[str]:
+    """The topics that a person named, or all that are landed.
+
+    Raises:
+        typer.BadParameter: One is not landed; says which are.
+    """
+    from orchestration.ingest.landing import landed_topics
+
+    known = landed_topics(contracts)
+    if unknown := sorted(set(topics or ()) - set(known)):
+        raise typer.BadParameter(f"{', '.join(unknown)}: not landed; choose from {', '.join(known)}.")
+    return list(topics or known)
+
+
 def ledger_report(
     environment: Environment, topics: list[str] | None = None, is_full: bool = True
 ) -> "LedgerReport":
     """Check the ledger of some topics, or of all that are landed."""
     from orchestration.ingest.contracts import load_contracts
-    from orchestration.ingest.landing import landed_topics
     from orchestration.ingest.ledger_check import check_ledger
 
     contracts = load_contracts()
-    chosen = topics or landed_topics(contracts)
-    return check_ledger(landing_services(environment), contracts, chosen, is_full)
+    return check_ledger(landing_services(environment), contracts, landed_of(contracts, topics), is_full)
 
 
 def ledger_table(report: "LedgerReport") -> Table:

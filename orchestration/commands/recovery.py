@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.commands.landing import landing_services
+from orchestration.commands.landing import landed_of, landing_services
 from orchestration.environment import Environment
 
 if TYPE_CHECKING:  # landing brings pyarrow and polars, which `opsgraph --help` does not need
@@ -51,13 +51,11 @@ def reland(
     `opsgraph reland raw_logs --since 2026-11-20 --until 2026-11-21 --source lake`
     """
     from orchestration.ingest.contracts import load_contracts
-    from orchestration.ingest.landing import landed_topics
     from orchestration.ingest.offsets import LandingError
     from orchestration.ingest.reland import reland as land_again
 
     contracts = load_contracts()
-    if topic not in landed_topics(contracts):
-        raise typer.BadParameter(f"{topic}: not landed; choose from {', '.join(landed_topics(contracts))}.")
+    landed_of(contracts, [topic])
     try:
         report = land_again(
             landing_services(Environment()),
@@ -143,11 +141,12 @@ def restore(
 
     if not from_lake:
         raise typer.BadParameter("Say --from-lake. A dump of Postgres is restored with its own tools.")
-    environment = Environment()
+    environment, contracts = Environment(), load_contracts()
+    landed_of(contracts, topics)
     try:
         if keys is not None:
             _import(environment, keys)
-        done = rebuild(landing_services(environment), load_contracts(), topics, replace)
+        done = rebuild(landing_services(environment), contracts, topics, replace)
     except LandingError as error:
         console.print(str(error), soft_wrap=True)
         raise typer.Exit(1) from error

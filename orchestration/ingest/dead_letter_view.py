@@ -16,6 +16,7 @@ from orchestration.ingest.contracts.avro import AvroSchema
 from orchestration.ingest.contracts.model import ContractError
 from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
 from orchestration.ingest.contracts.wire import PREFIX, unframe
+from orchestration.ingest.intake.refused import refused_values
 
 BYTES_PER_LINE = 16
 
@@ -49,6 +50,10 @@ def hex_lines(payload: bytes, limit: int = 512) -> Iterator[str]:
 
 def partial_decode(payload: bytes, contract: TopicContract, catalog: SchemaCatalog) -> PartialDecode:
     """Read as much of a payload as is readable."""
+    if (values := refused_values(payload)) is not None:
+        return PartialDecode(
+            values, "a row as its source had it, which intake refused; a replay reads it anew"
+        )
     if contract.format is MessageFormat.JSON:
         text = payload.decode("utf-8", errors="backslashreplace")
         return PartialDecode({"text": text}, "shown as text; bytes that are no UTF-8 as \\x…")

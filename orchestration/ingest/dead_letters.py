@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -19,8 +20,10 @@ from confluent_kafka import Message
 
 from orchestration.ingest.batch import KNOWN_AT_HEADER, Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk
-from orchestration.ingest.contracts import TopicContract, ensure_day_partition
+from orchestration.ingest.contracts import ContractError, TopicContract, ensure_day_partition
+from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
 from orchestration.ingest.copy_format import CopyStream
+from orchestration.ingest.intake.refused import PREFIX, as_message
 from orchestration.ingest.ledger import Counts, LedgerRow, next_batch_ids, write_rows
 from orchestration.ingest.offsets import PartitionId, Range
 from orchestration.ingest.pii import DeadLetterSeal, PiiVault
@@ -31,6 +34,7 @@ from orchestration.ingest.postgres_sink import (
     headers_from_json,
     write_watermarks,
 )
+from orchestration.ingest.producer import encoder_of
 from orchestration.ingest.services import LandingServices
 
 REPLAY_LOCK = 73350003  # one replay at a time, so that its batch ids are committed in their order
@@ -158,6 +162,10 @@ def replay(
                 reason = f"topic {partition.topic} has no contract any more; bring it back to replay this"
                 refused += [(item.dead_letter_id, reason) for item in own]
                 continue
+            own, still_refused = _as_messages(contract, catalog, own)
+            refused += still_refused
+            if not own:
+                continue
             (batch_id,) = next_batch_ids(connection, 1)
             builder = BatchBuilder(contract, catalog, vault)
             batch, stream = build_around_poison(builder, _chunk(own), batch_id, datetime.now(UTC))
@@ -175,6 +183,28 @@ def replay(
             discarded += batch.counts.discarded
             batch_ids.append(batch_id)
     return ReplayReport(landed, discarded, tuple(refused), tuple(batch_ids))
+
+
+def _as_messages(
+    contract: TopicContract, catalog: SchemaCatalog, letters: Sequence[DeadLetterRow]
+) -> tuple[list[DeadLetterRow], list[tuple[int, str]]]:
+    """Rows that a source's intake refused, as the messages that it would send today; others as they are.
+
+    Returns:
+        The letters that can be landed, and the others with today's reason.
+    """
+    encode = cache(lambda: encoder_of(contract, catalog))
+    ready: list[DeadLetterRow] = []
+    refused: list[tuple[int, str]] = []
+    for item in letters:
+        if item.payload is None or not item.payload.startswith(PREFIX):
+            ready.append(item)
+            continue
+        try:
+            ready.append(replace(item, payload=as_message(contract, item.payload, encode())))
+        except ContractError as error:
+            refused.append((item.dead_letter_id, str(error)))
+    return ready, refused
 
 
 def _chunk(letters: Sequence[DeadLetterRow]) -> Chunk:

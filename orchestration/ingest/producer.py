@@ -20,12 +20,17 @@ from orchestration.ingest.topics import MAX_MESSAGE_BYTES
 
 KNOWN_AT_HEADER = "known_at"
 MESSAGES_PER_POLL = 500  # polling after each message doubles the time that sending takes (10 against 5 µs)
+DELIVERY_TIMEOUT_S = 120.0
 KEPT_FAILURES = 5  # enough to see a pattern; the count says the rest
 Headers = list[tuple[str, str | bytes | None]]
 
 
 class DeliveryError(RuntimeError):
     """Messages were not delivered; names how many, topic and key of the first, and what to do."""
+
+
+class UnsendableError(DeliveryError):
+    """A message that no broker will ever take: sending it again is of no use."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,9 @@ class Delivery:
     delivered: int
 
 
-def producer_settings(bootstrap_servers: str, buffer_messages: int) -> dict[str, str | int | bool]:
+def producer_settings(
+    bootstrap_servers: str, buffer_messages: int, delivery_timeout_s: float = DELIVERY_TIMEOUT_S
+) -> dict[str, str | int | bool]:
     """Settings of librdkafka: no duplicate and no reordering on retry, 5 MiB payloads, large batches."""
     return {
         "bootstrap.servers": bootstrap_servers,
@@ -54,7 +61,7 @@ def producer_settings(bootstrap_servers: str, buffer_messages: int) -> dict[str,
         "linger.ms": 20,
         "compression.type": "lz4",
         "log_level": 3,  # a new broker's "coordinator load in progress" is a warning that nobody can act on
-        "message.timeout.ms": 120_000,
+        "message.timeout.ms": round(delivery_timeout_s * 1000),
         "topic.metadata.propagation.max.ms": 5_000,  # `ensure_topics` waited already: later is a misspelling
     }
 
@@ -62,15 +69,21 @@ def producer_settings(bootstrap_servers: str, buffer_messages: int) -> dict[str,
 class MessageProducer:
     """An idempotent producer of bytes that counts what the broker confirmed."""
 
-    def __init__(self, bootstrap_servers: str, buffer_messages: int = 200_000) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        buffer_messages: int = 200_000,
+        delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
+    ) -> None:
         """Open the producer.
 
         Args:
             bootstrap_servers: `host:port,…` of the cluster.
             buffer_messages: Messages that wait in memory at most; `send` blocks beyond that.
+            delivery_timeout_s: A message that the broker has not acknowledged by then has failed.
         """
         self._bootstrap_servers = bootstrap_servers
-        self._producer = Producer(producer_settings(bootstrap_servers, buffer_messages))
+        self._producer = Producer(producer_settings(bootstrap_servers, buffer_messages, delivery_timeout_s))
         self._sent = self._delivered = self._failed = 0
         self._failures: list[str] = []
 
@@ -80,7 +93,7 @@ class MessageProducer:
         """Hand one message over; waits while the buffer is full.
 
         Raises:
-            DeliveryError: The message can never be sent (larger than the limit, unknown topic).
+            UnsendableError: The message can never be sent (larger than the limit, unknown topic).
         """
         while True:
             try:
@@ -92,7 +105,7 @@ class MessageProducer:
                 # Every buffered message is acknowledged or times out, so this wait has an end.
                 self._producer.poll(0.5)
             except KafkaException as error:
-                raise DeliveryError(
+                raise UnsendableError(
                     f"topic {topic}, key {_key_text(key)}: a message of {len(payload or b'')} bytes was not "
                     f"taken: {error.args[0].str()} (limit {MAX_MESSAGE_BYTES} bytes)"
                 ) from error
@@ -139,6 +152,7 @@ class RecordProducer:
         bootstrap_servers: str,
         contracts: Mapping[str, TopicContract],
         schemas: SchemaCatalog | None = None,
+        delivery_timeout_s: float = DELIVERY_TIMEOUT_S,
     ) -> None:
         """Open the producer.
 
@@ -146,10 +160,11 @@ class RecordProducer:
             bootstrap_servers: `host:port,…` of the cluster.
             contracts: Contracts by topic.
             schemas: Where schema ids come from; the ids pinned in the repository by default.
+            delivery_timeout_s: A record that the broker has not acknowledged by then has failed.
         """
         self._contracts = contracts
         self._schemas = schemas or SchemaCatalog(contracts)
-        self._messages = MessageProducer(bootstrap_servers)
+        self._messages = MessageProducer(bootstrap_servers, delivery_timeout_s=delivery_timeout_s)
         self._encoders: dict[str, Callable[[Mapping[str, Any]], bytes]] = {}
         self._last_known: tuple[datetime, Headers] | None = None
 
@@ -163,9 +178,9 @@ class RecordProducer:
 
         Raises:
             ContractError: The record does not fit the contract; names topic, key and field.
-            DeliveryError: The message can never be sent.
+            UnsendableError: The message can never be sent.
         """
-        encode = self._encoders.get(topic) or self._encoder(topic)
+        encode = self.encoder(topic)
         key = self._key(topic, record)
         try:
             payload = encode(record)
@@ -186,16 +201,17 @@ class RecordProducer:
         if kind is None:
             self.flush()
 
-    def _encoder(self, topic: str) -> Callable[[Mapping[str, Any]], bytes]:
-        contract = self._contracts.get(topic)
-        if contract is None:
-            raise ContractError(f"topic {topic} has no contract; known are {', '.join(self._contracts)}")
-        if contract.format is MessageFormat.JSON:
-            self._encoders[topic] = lambda record: encode_json(contract, record)
-        else:
-            latest = self._schemas.latest(topic)
-            write, prefix = compile_writer(latest.schema), frame_prefix(latest.schema_id)
-            self._encoders[topic] = lambda record: prefix + write(record)
+    def encoder(self, topic: str) -> Callable[[Mapping[str, Any]], bytes]:
+        """What makes a message's bytes of a record; asked for once, it tells faults of the schema early.
+
+        Raises:
+            ContractError: The topic has no contract, or no schema stands for the contract as it is.
+            SchemaRegistryUnavailableError: The registry did not answer.
+        """
+        if topic not in self._encoders:
+            if topic not in self._contracts:
+                raise ContractError(f"topic {topic} has no contract; known are {', '.join(self._contracts)}")
+            self._encoders[topic] = encoder_of(self._contracts[topic], self._schemas)
         return self._encoders[topic]
 
     def _key(self, topic: str, record: Mapping[str, Any]) -> bytes:
@@ -214,6 +230,20 @@ class RecordProducer:
         if self._last_known is None or self._last_known[0] != known_at:
             self._last_known = (known_at, known_at_headers(known_at))
         return self._last_known[1]
+
+
+def encoder_of(contract: TopicContract, schemas: SchemaCatalog) -> Callable[[Mapping[str, Any]], bytes]:
+    """What makes a message's bytes of a record of one topic.
+
+    Raises:
+        ContractError: No schema stands for the contract as it is.
+        SchemaRegistryUnavailableError: The registry did not answer.
+    """
+    if contract.format is MessageFormat.JSON:
+        return lambda record: encode_json(contract, record)
+    latest = schemas.latest(contract.topic)
+    write, prefix = compile_writer(latest.schema), frame_prefix(latest.schema_id)
+    return lambda record: prefix + write(record)
 
 
 def known_at_headers(known_at: datetime) -> Headers:

@@ -80,6 +80,7 @@ def _typed(field: ContractField, value: Any) -> Any:
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
+        value.encode()  # half of a surrogate pair is legal in JSON and no character
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("not text")

@@ -14,12 +14,17 @@ from typing import Any
 import psycopg
 
 from orchestration.ingest.contracts import ContractError, TopicContract
-from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
+from orchestration.ingest.contracts.schema_catalog import SchemaCatalog, SchemaRegistryUnavailableError
 from orchestration.ingest.intake.files import form_of, rows_of
 from orchestration.ingest.intake.positions import mark_file, taken_files
-from orchestration.ingest.intake.sending import Intake, IntakeSender
+from orchestration.ingest.intake.sending import Intake, IntakeSender, SchemaFaultError, landed_contract
+from orchestration.ingest.producer import UnsendableError
 
 SETTLE_S = 0.2  # a file that grew within this time is still being written; the next look takes it
+
+
+class FolderError(RuntimeError):
+    """The folder as a whole can't be read now; says why. Nothing was sent or marked."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,13 @@ class FileOutcome:
         path: Its name in the folder.
         intake: What was sent; None where nothing was.
         problem: Why not; empty where all went well.
+        is_waiting: Whether the file is not at fault, so that the next run may take it as it is.
     """
 
     path: str
     intake: Intake | None
     problem: str = ""
+    is_waiting: bool = False
 
 
 def local_folder(root: Path) -> Folder:
@@ -89,16 +96,27 @@ def s3_folder(client: Any, bucket: str, prefix: str) -> Folder:
         client: boto3's S3 client, for example from dagster-aws's `S3Resource`.
         bucket: Bucket.
         prefix: Prefix that stands for the folder.
+
+    Raises:
+        FolderError: When its files are listed: no such bucket, no access, no answer.
     """
+    from botocore.exceptions import BotoCoreError, ClientError
+
     start = prefix.strip("/") + "/" if prefix.strip("/") else ""
 
     def files() -> dict[str, str]:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=start)
-        found = [item for page in pages for item in page.get("Contents", [])]
+        try:
+            found = [item for page in pages for item in page.get("Contents", [])]
+        except (BotoCoreError, ClientError) as error:
+            raise FolderError(f"s3://{bucket}/{start} can't be listed: {error}") from None
         return {str(item["Key"]).removeprefix(start): str(item["ETag"]) for item in found if item["Size"]}
 
     def read(name: str) -> bytes | None:
-        return bytes(client.get_object(Bucket=bucket, Key=start + name)["Body"].read())
+        try:
+            return bytes(client.get_object(Bucket=bucket, Key=start + name)["Body"].read())
+        except (BotoCoreError, ClientError) as error:
+            raise OSError(f"s3://{bucket}/{start}{name}: {error}") from None
 
     return Folder(f"s3://{bucket}/{start}", files, read)
 
@@ -121,6 +139,7 @@ def take_files(
 
     Raises:
         DeliveryError: The broker did not take a file's rows; that file is taken again by the next run.
+        SchemaRegistryUnavailableError: The registry did not answer; the same.
     """
     done = taken_files(connection, folder.name)
     outcomes: list[FileOutcome] = []
@@ -128,25 +147,36 @@ def take_files(
         topic = PurePosixPath(path).parts[0]
         if form_of(path) is None or len(PurePosixPath(path).parts) < 2:
             continue
-        if topic not in contracts:
-            problem = f"{folder.name}: no topic {topic}; known are {', '.join(sorted(contracts))}"
-            outcomes.append(FileOutcome(path, None, problem))
-            continue
-        content = folder.read(path)
-        if content is None:
-            outcomes.append(FileOutcome(path, None, "is still being written; the next run takes it"))
-            continue
-        digest = sha256(content).hexdigest()
-        if digest in done:
-            continue
         try:
+            landed_contract(contracts, topic)
+            content = folder.read(path)
+            if content is None:
+                problem = "is still being written; the next run takes it"
+                outcomes.append(FileOutcome(path, None, problem, is_waiting=True))
+                continue
+            digest = _digest(topic, content)
+            # The second form is that of files taken before the topic was part of the digest.
+            if (topic, digest) in done or (topic, sha256(content).hexdigest()) in done:
+                continue
             intake = IntakeSender(bootstrap_servers, contracts, topic, schemas).send(rows_of(path, content))
-        except ContractError as error:
-            outcomes.append(
-                FileOutcome(path, None, f"{error}. Nothing of it was marked as taken: mend the file")
-            )
-            continue
-        mark_file(connection, folder.name, path, digest, intake)
-        done.add(digest)
-        outcomes.append(FileOutcome(path, intake))
+        except SchemaFaultError as error:
+            problem = f"{error}. The file is kept for the next run"
+            outcomes.append(FileOutcome(path, None, problem, is_waiting=True))
+        except SchemaRegistryUnavailableError:
+            raise  # of no use to ask it again for each file
+        except OSError as error:
+            problem = f"{error}. The file is kept for the next run; can it be read?"
+            outcomes.append(FileOutcome(path, None, problem, is_waiting=True))
+        except (ContractError, UnsendableError) as error:
+            problem = f"{error}. Nothing of it was marked as taken: mend or move the file"
+            outcomes.append(FileOutcome(path, None, problem))
+        else:
+            mark_file(connection, folder.name, path, digest, intake)
+            done.add((topic, digest))
+            outcomes.append(FileOutcome(path, intake))
     return outcomes
+
+
+def _digest(topic: str, content: bytes) -> str:
+    """The same bytes in another topic's folder are another file: the first one may have been misplaced."""
+    return sha256(topic.encode() + b"\0" + content).hexdigest()

@@ -6,6 +6,7 @@ Add a form here when plants export another one. Avoid where files lie: `drop_fol
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -50,7 +51,7 @@ def rows_of(name: str, content: bytes) -> Iterator[SourceRow]:
             yield from _frame_rows(name, frame, first_line=2)
         else:
             yield from _json_rows(name, plain)
-    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error) as error:
         raise ContractError(f"{name}: can't be read as {form}: {error}") from None
 
 
@@ -60,13 +61,14 @@ def _frame_rows(name: str, frame: pl.DataFrame, first_line: int) -> Iterator[Sou
 
 
 def _json_rows(name: str, plain: bytes) -> Iterator[SourceRow]:
-    for line, text in enumerate(plain.decode("utf-8", "replace").splitlines(), 1):
+    # Only a line feed ends a line: JSON texts may hold U+2028 and others that Python splits at.
+    for line, text in enumerate(plain.decode("utf-8", "replace").split("\n"), 1):
         if not text.strip():
             continue
         place = f"{name}:{line}"
         try:
             values: Any = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             values = None
         # A line that is no object is one bad row and not a bad file.
         if isinstance(values, dict):

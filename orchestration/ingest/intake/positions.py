@@ -6,12 +6,18 @@ declared duplicates. Avoid anything that reads a source.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from orchestration.ingest.intake.refused import storable
 from orchestration.ingest.intake.sending import Intake
+
+CLAIM_EXPIRES_S = 60.0
+"""After it a key may be taken over: a request waits 5 s for its turn and 15 s for Kafka (`SharedSenders`);
+the rest is margin for a process that stalled."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +33,21 @@ class Answered:
     response: dict[str, Any] | None
 
 
-def taken_files(connection: psycopg.Connection[Any], source: str) -> set[str]:
-    """Digests of the files of a source that were sent whole."""
-    rows = connection.execute("select content_digest from ops.intake_files where source = %s", (source,))
-    return {str(row[0]) for row in rows}
+@dataclass(frozen=True)
+class Claim:
+    """A key that a request holds; who took it over holds another one, though the key is the same."""
+
+    tenant_id: str
+    key: str
+    begun_at: datetime
+
+
+def taken_files(connection: psycopg.Connection[Any], source: str) -> set[tuple[str, str]]:
+    """Topic and digest of the files of a source that were sent whole."""
+    rows = connection.execute(
+        "select topic, content_digest from ops.intake_files where source = %s", (source,)
+    )
+    return {(str(topic), str(digest)) for topic, digest in rows}
 
 
 def mark_file(
@@ -42,7 +59,15 @@ def mark_file(
         insert into ops.intake_files (source, content_digest, path, topic, sent, refused, reasons)
         values (%s, %s, %s, %s, %s, %s, %s) on conflict do nothing
         """,
-        (source, digest, path, intake.topic, intake.sent, intake.refused, Jsonb(list(intake.reasons))),
+        (
+            source,
+            digest,
+            storable(path),
+            intake.topic,
+            intake.sent,
+            intake.refused,
+            Jsonb(list(intake.reasons)),
+        ),
     )
 
 
@@ -68,44 +93,46 @@ def move_cursor(connection: psycopg.Connection[Any], source: str, position: Any,
 
 def begin_request(
     connection: psycopg.Connection[Any], tenant_id: str, key: str, body_digest: str
-) -> Answered | None:
+) -> Claim | Answered:
     """Take an idempotency key, or find what was answered to it.
 
-    A request that was begun and never answered (its process died) may be taken again after a minute.
+    A request that was begun and never answered (its process died) may be taken over once no sender of it
+    can still be at work.
     """
     row = connection.execute(
         """
-        insert into ops.intake_requests as r (tenant_id, idempotency_key, body_digest) values (%s, %s, %s)
-        on conflict (tenant_id, idempotency_key) do update set begun_at = now()
+        insert into ops.intake_requests as r (tenant_id, idempotency_key, body_digest, begun_at)
+        values (%s, %s, %s, clock_timestamp())
+        on conflict (tenant_id, idempotency_key) do update set begun_at = clock_timestamp()
         where r.response is null and r.body_digest = excluded.body_digest
-            and r.begun_at < now() - interval '1 minute'
-        returning 1
+            and r.begun_at < clock_timestamp() - make_interval(secs => %s)
+        returning begun_at
         """,
-        (tenant_id, key, body_digest),
+        (tenant_id, key, body_digest, CLAIM_EXPIRES_S),
     ).fetchone()
     if row:
-        return None
+        return Claim(tenant_id, key, row[0])
     found = connection.execute(
         "select body_digest, response from ops.intake_requests where tenant_id = %s and idempotency_key = %s",
         (tenant_id, key),
     ).fetchone()
-    assert found is not None
-    return Answered(str(found[0]), found[1])
+    # None where the first sender has just given the key back: the caller is told to ask again.
+    return Answered(str(found[0]), found[1]) if found else Answered(body_digest, None)
 
 
-def finish_request(
-    connection: psycopg.Connection[Any], tenant_id: str, key: str, response: dict[str, Any]
-) -> None:
+def finish_request(connection: psycopg.Connection[Any], claim: Claim, response: dict[str, Any]) -> None:
     """Keep the answer for every later request with this key."""
     connection.execute(
-        "update ops.intake_requests set response = %s where tenant_id = %s and idempotency_key = %s",
-        (Jsonb(response), tenant_id, key),
+        "update ops.intake_requests set response = %s "
+        "where tenant_id = %s and idempotency_key = %s and response is null",
+        (Jsonb(response), claim.tenant_id, claim.key),
     )
 
 
-def drop_request(connection: psycopg.Connection[Any], tenant_id: str, key: str) -> None:
-    """Give a key back: nothing was accepted under it."""
+def drop_request(connection: psycopg.Connection[Any], claim: Claim) -> None:
+    """Give a key back: nothing was accepted under it. One that was taken over is no longer ours to drop."""
     connection.execute(
-        "delete from ops.intake_requests where tenant_id = %s and idempotency_key = %s and response is null",
-        (tenant_id, key),
+        "delete from ops.intake_requests "
+        "where tenant_id = %s and idempotency_key = %s and begun_at = %s and response is null",
+        (claim.tenant_id, claim.key, claim.begun_at),
     )

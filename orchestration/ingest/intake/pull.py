@@ -1,13 +1,15 @@
 """Pull sources: a paged HTTP API or a table of another database, read from a cursor on.
 
 What is pulled is described by a file (`PullSource`), so that a plant adds one without code. The cursor moves
-page by page, after the broker has acknowledged the page. Avoid schedules: Dagster or cron calls `pull`.
+after the broker has acknowledged what lies before it; `cursors` says how far. Avoid schedules: Dagster or
+cron calls `pull`.
 """
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,13 +20,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from orchestration.ingest.contracts import ContractError, TopicContract
 from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
+from orchestration.ingest.intake.cursors import CursorTrack
 from orchestration.ingest.intake.files import row_of
 from orchestration.ingest.intake.positions import cursor_of, move_cursor
-from orchestration.ingest.intake.sending import Intake, IntakeSender, SourceRow
+from orchestration.ingest.intake.sending import KEPT_REASONS, Intake, IntakeSender, SourceRow
 
 TRIES = 4
 BACKOFF_S = 0.5
 RETRIED = frozenset({429, 500, 502, 503, 504})
+FIRST_RUN = re.compile(r"coalesce\s*\([^)]*:cursor|:cursor\b[^()]*\)?\s*is\s+null", re.IGNORECASE)
+"""A query that gives rows while `:cursor` is NULL; `id > NULL` is never true."""
 
 
 class PullSource(BaseModel):
@@ -39,7 +44,12 @@ class PullSource(BaseModel):
         next_page: Path of the next page's address, or of the token for `page_parameter`.
         page_parameter: Query parameter that takes the token; unset where `next_page` is an address.
         cursor_parameter: Query parameter that takes the cursor.
-        cursor_field: Field whose highest value is the cursor: a growing id or instant.
+        cursor_field: Field whose highest value is the cursor: a growing id or instant. Rows that come later
+            with a value that was read before are not seen, so an id is better than an instant.
+        first_cursor: Cursor of the first run. Without it an API is asked without the parameter, and the query
+            of a database must itself take NULL for "everything".
+        ascending: Whether an API gives rows with ascending cursor fields, over all pages. Then the cursor
+            moves page by page; else after the last page only. A database's query must always ascend.
         headers: HTTP headers, for example for authorization.
         query: `select` that orders by the cursor field and compares it with `:cursor`.
         fields: Contract field to source field, where the names differ.
@@ -58,6 +68,8 @@ class PullSource(BaseModel):
     next_page: str = ""
     page_parameter: str = ""
     cursor_parameter: str = ""
+    first_cursor: int | float | str | None = None
+    ascending: bool = False
     headers: Mapping[str, str] = Field(default_factory=dict)
     query: str = ""
     fields: Mapping[str, str] = Field(default_factory=dict)
@@ -68,6 +80,11 @@ class PullSource(BaseModel):
     def _is_complete(self) -> "PullSource":
         if self.kind == "database" and ":cursor" not in self.query:
             raise ValueError("a database needs a `query` that compares the cursor field with `:cursor`")
+        if self.kind == "database" and self.first_cursor is None and not FIRST_RUN.search(self.query):
+            raise ValueError(
+                "on the first run `:cursor` is NULL, and a comparison with it gives no row, ever: set "
+                "`first_cursor`, or compare with `coalesce(:cursor, …)`"
+            )
         if self.kind == "api" and not self.cursor_parameter:
             raise ValueError("an api needs the `cursor_parameter` that takes the cursor")
         return self
@@ -75,10 +92,10 @@ class PullSource(BaseModel):
 
 @dataclass(frozen=True)
 class Page:
-    """Rows that were read together, and where to go on."""
+    """Rows that were read together, and the cursor behind them; None where it must not move yet."""
 
     rows: list[SourceRow]
-    cursor: Any
+    cursor: Any | None
 
 
 def load_source(path: Path) -> PullSource:
@@ -115,25 +132,37 @@ def pull(
         Rows that reached Kafka by this run.
 
     Raises:
-        ContractError: The source does not answer as described; the cursor stays behind the last full page.
+        ContractError: The source does not answer as described; the cursor stays behind what was read whole.
         DeliveryError: The broker did not take a page.
     """
+    if max_pages is not None and source.kind == "api" and not source.ascending:
+        raise ContractError(
+            f"{source.name}: without `ascending: true` the cursor moves after the last page only, so a run "
+            f"of {max_pages} pages would read the same ones for ever. Leave the limit out, or add that field"
+        )
     sender = IntakeSender(bootstrap_servers, contracts, source.topic, schemas)
-    begin = cursor_of(connection, source.name)
+    known = cursor_of(connection, source.name)
+    begin = source.first_cursor if known is None else known
     pages = _api_pages(source, begin) if source.kind == "api" else _database_pages(source, begin)
-    sent, refused, reasons = 0, 0, list[str]()
+    total = unreported = Intake(source.topic, 0, 0)
     for number, page in enumerate(pages, 1):
         intake = sender.send(page.rows)
-        move_cursor(connection, source.name, page.cursor, intake)
-        sent, refused = sent + intake.sent, refused + intake.refused
-        reasons.extend(intake.reasons)
+        total, unreported = _sum(total, intake), _sum(unreported, intake)
+        if page.cursor is not None:
+            move_cursor(connection, source.name, page.cursor, unreported)
+            unreported = Intake(source.topic, 0, 0)
         if number == max_pages:
             break
-    return Intake(source.topic, sent, refused, tuple(reasons[:5]))
+    return total
+
+
+def _sum(one: Intake, other: Intake) -> Intake:
+    reasons = (*one.reasons, *other.reasons)[:KEPT_REASONS]
+    return Intake(one.topic, one.sent + other.sent, one.refused + other.refused, reasons)
 
 
 def _api_pages(source: PullSource, begin: Any) -> Iterator[Page]:
-    cursor = begin
+    track = CursorTrack(source.name, source.cursor_field, begin, source.ascending)
     parameters = {} if begin is None else {source.cursor_parameter: begin}
     url: str | None = source.url
     with httpx.Client(headers=dict(source.headers), timeout=30, follow_redirects=True) as client:
@@ -143,10 +172,9 @@ def _api_pages(source: PullSource, begin: Any) -> Iterator[Page]:
             if not isinstance(items, list):
                 raise ContractError(f"{source.name}: {url} has no list at {source.items or 'its top'!r}")
             found = cast("list[Any]", items)
-            cursor = _highest(cursor, found, source.cursor_field)
-            if found:
-                yield Page([_row(source, f"{url}#{n}", item) for n, item in enumerate(found)], cursor)
             following = _at(body, source.next_page) if source.next_page else None
+            cursor = track.after(found, is_last=not following)
+            yield Page([_row(source, f"{url}#{n}", item) for n, item in enumerate(found)], cursor)
             if not following:
                 return
             if source.page_parameter:
@@ -182,16 +210,24 @@ def _database_pages(source: PullSource, begin: Any) -> Iterator[Page]:
     from sqlalchemy import create_engine, text
     from sqlalchemy.exc import SQLAlchemyError
 
-    engine = create_engine(source.url)
-    cursor = begin
+    track = CursorTrack(source.name, source.cursor_field, begin, is_ascending=True)
+    try:
+        engine = create_engine(source.url)
+    except (SQLAlchemyError, ImportError) as error:
+        raise ContractError(f"{source.name}: the database can't be opened: {error}") from None
     try:
         with engine.connect().execution_options(stream_results=True) as connection:
             result = connection.execute(text(source.query), {"cursor": begin})
-            for number, part in enumerate(result.mappings().partitions(source.page_rows)):
-                items = [dict(item) for item in part]
-                cursor = _highest(cursor, items, source.cursor_field)
+            parts = ([dict(row) for row in part] for part in result.mappings().partitions(source.page_rows))
+            items = next(parts, None)
+            for number in count():
+                if items is None:
+                    return
+                following = next(parts, None)
+                cursor = track.after(items, is_last=following is None)
                 place = f"{source.name}:{number * source.page_rows}"
                 yield Page([_row(source, f"{place}+{n}", item) for n, item in enumerate(items)], cursor)
+                items = following
     except SQLAlchemyError as error:
         raise ContractError(f"{source.name}: {str(error).splitlines()[0]}. {_kept()}") from None
     finally:
@@ -212,13 +248,3 @@ def _at(body: Any, path: str) -> Any:
     for name in filter(None, path.split(".")):
         body = cast("dict[str, Any]", body).get(name) if isinstance(body, dict) else None
     return body
-
-
-def _highest(cursor: Any, items: list[Any], name: str) -> Any:
-    """The highest cursor so far, as JSON keeps it: instants as ISO text, which sorts as they do."""
-    values: list[Any] = []
-    for item in items:
-        value = cast("dict[str, Any]", item).get(name) if isinstance(item, dict) else None
-        if value is not None:
-            values.append(value.isoformat() if isinstance(value, datetime) else value)
-    return max([cursor, *values] if cursor is not None else values, default=cursor)

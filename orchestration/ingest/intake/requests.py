@@ -15,10 +15,10 @@ from typing import Any, cast
 
 import psycopg
 
-from orchestration.ingest.contracts import TopicContract
+from orchestration.ingest.contracts import ContractError, TopicContract
 from orchestration.ingest.intake.files import row_of
-from orchestration.ingest.intake.positions import begin_request, drop_request, finish_request
-from orchestration.ingest.intake.sending import Intake, SourceRow
+from orchestration.ingest.intake.positions import Answered, begin_request, drop_request, finish_request
+from orchestration.ingest.intake.sending import Intake, SourceRow, landed_contract
 
 SIGNATURE_PREFIX = "sha256="
 MAX_RECORDS = 10_000
@@ -118,23 +118,25 @@ def accept(
     Raises:
         MalformedError: The body is not of this form. The key stays free.
         DeliveryError: The broker did not take the records. The key stays free.
+        SchemaFaultError: The topic's schema stands in the way; nothing was sent. The key stays free.
+        SchemaRegistryUnavailableError: The registry did not answer; the same.
     """
     topic, rows = _parse(contracts, tenant_id, body)
     digest = sha256(body).hexdigest()
-    earlier = begin_request(connection, tenant_id, idempotency_key, digest)
-    if earlier is not None:
-        if earlier.body_digest != digest:
+    claim = begin_request(connection, tenant_id, idempotency_key, digest)
+    if isinstance(claim, Answered):
+        if claim.body_digest != digest:
             return PushOutcome(PushStatus.OTHER_BODY)
-        if earlier.response is None:
+        if claim.response is None:
             return PushOutcome(PushStatus.IN_PROGRESS)
-        return PushOutcome(PushStatus.REPEATED, earlier.response)
+        return PushOutcome(PushStatus.REPEATED, claim.response)
     try:
         intake = send(topic, rows)
     except BaseException:
-        drop_request(connection, tenant_id, idempotency_key)
+        drop_request(connection, claim)
         raise
     response = {**asdict(intake), "reasons": list(intake.reasons)}
-    finish_request(connection, tenant_id, idempotency_key, response)
+    finish_request(connection, claim, response)
     return PushOutcome(PushStatus.ACCEPTED, response)
 
 
@@ -143,14 +145,18 @@ def _parse(
 ) -> tuple[str, list[SourceRow]]:
     try:
         request: Any = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedError(f"the body is no JSON: {error}") from None
     if not isinstance(request, dict):
         raise MalformedError('the body is no object; send {"topic": …, "records": […]}')
     found = cast("dict[str, Any]", request)
     topic, records = found.get("topic"), found.get("records")
-    if topic not in contracts:
-        raise MalformedError(f"topic {topic!r} has no contract; known are {', '.join(sorted(contracts))}")
+    if not isinstance(topic, str):
+        raise MalformedError("`topic` is no text")
+    try:
+        landed_contract(contracts, topic)
+    except ContractError as error:
+        raise MalformedError(str(error)) from None
     if not isinstance(records, list) or not 0 < len(cast("list[Any]", records)) <= MAX_RECORDS:
         raise MalformedError(f"`records` is no list of 1 to {MAX_RECORDS} objects")
     rows: list[SourceRow] = []
@@ -162,4 +168,4 @@ def _parse(
         if values.get("tenant_id", tenant_id) != tenant_id:
             raise MalformedError(f"records[{number}] names tenant {values['tenant_id']!r}, not {tenant_id!r}")
         rows.append(row_of(f"request/records[{number}]", {**values, "tenant_id": tenant_id}))
-    return str(topic), rows
+    return topic, rows
