@@ -1,25 +1,29 @@
 """Which kept answers rest on evidence that no longer holds, and what would change.
 
 Evidence is superseded (a newer document), recalled (a document is gone, or a recall covers its
-instant), demoted (another model version serves) or corrected (the same query over the same window now
-gives other rows). Avoid composing: the caller asks again.
+instant), demoted (another model version serves) or corrected (a cited passage was edited in place, or
+the same query over the same window now gives other rows). Avoid composing: the caller asks again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
+from functools import cache
 from typing import Any
 
 import psycopg
 
+from rag_assets.copilot.applicability import applicability
 from rag_assets.copilot.evidence import Evidence
 from rag_assets.copilot.questions import Question
 from rag_assets.copilot.receipts import to_json
 from rag_assets.copilot.replay import KeptAnswer, evidence_of, load_answer
 from rag_assets.copilot.results import TableSource, ToolResult
+from rag_assets.copilot.tools import analytics
 from rag_assets.copilot.tools.database import NotBuiltError, QueryFailedError, TenantDatabase
-from rag_assets.freshness import not_current
+from rag_assets.documents import Document
+from rag_assets.freshness import not_applicable, not_current
 from rag_assets.index.corpus import load_corpus
 
 
@@ -90,11 +94,11 @@ def audit(
         "and (%(tenant)s::text is null or tenant_id = %(tenant)s) order by answered_at desc limit %(limit)s",
         {"tenant": tenant_id, "limit": limit},
     ).fetchall()
-    current = _documents(connection, on)
+    corpora = _corpora(connection, database, on)
     audited: list[AuditedAnswer] = []
     for (answer_id,) in ids:
         kept = load_answer(connection, answer_id)
-        doubts = tuple(_doubts(connection, database, kept, current))
+        doubts = tuple(_doubts(connection, database, kept, corpora(kept.tenant_id)))
         if doubts:
             audited.append(_audited(kept, doubts, ask_again))
     return audited
@@ -125,35 +129,79 @@ def _doubts(
     connection: psycopg.Connection[Any],
     database: TenantDatabase,
     kept: KeptAnswer,
-    current: dict[tuple[str, str], str | None],
+    corpus: "_Corpus",
 ) -> Iterator[Doubt]:
-    for key in dict.fromkeys(_cited_documents(kept)):
-        if (kept.tenant_id, key) not in current:
-            yield Doubt(Finding.RECALLED, key, "the document is no longer in the corpus")
-        elif reason := current[kept.tenant_id, key]:
-            yield Doubt(Finding.SUPERSEDED, key, reason)
-    yield from _demoted(connection, kept)
     evidence = evidence_of(kept)
+    out = corpus.out(evidence.machine_id if evidence else None)
+    for key, passages in _cited_documents(kept).items():
+        document = corpus.documents.get(key)
+        if document is None:
+            yield Doubt(Finding.RECALLED, key, "the document is no longer in the corpus")
+        elif key in out:
+            yield Doubt(Finding.SUPERSEDED, key, out[key])
+        elif gone := [section for section, text in passages if _plain(text) not in _plain(document.content)]:
+            detail = f"the cited text of {gone[0] or document.title!r} was changed without a new version"
+            yield Doubt(Finding.CORRECTED, key, detail)
+    yield from _demoted(connection, kept)
     if evidence:
         yield from _recalled_rows(connection, kept, evidence)
         yield from _corrected(database, kept, evidence)
 
 
-def _cited_documents(kept: KeptAnswer) -> Iterator[str]:
+def _cited_documents(kept: KeptAnswer) -> dict[str, list[tuple[str, str]]]:
+    """`id@version` → section and text of each passage cited from it."""
+    cited: dict[str, list[tuple[str, str]]] = {}
     for citation in kept.citations:
         if citation["kind"] == "document":
-            yield f"{citation['document_id']}@{citation['version']}"
+            key = f"{citation['document_id']}@{citation['version']}"
+            cited.setdefault(key, []).append((citation["section"] or "", citation["snippet"]))
+    return cited
 
 
-def _documents(connection: psycopg.Connection[Any], on: date) -> dict[tuple[str, str], str | None]:
-    """(tenant, `id@version`) of every document → why it is not current; None if it is."""
+@dataclass(frozen=True)
+class _Corpus:
+    """One tenant's documents of record, and what its machines run.
+
+    Attributes:
+        documents: By `id@version`.
+        machines: By id.
+        on: Day on which documents must be current.
+    """
+
+    documents: Mapping[str, Document]
+    machines: Mapping[str, Mapping[str, Any]]
+    on: date
+    _judged: dict[str | None, dict[str, str]] = field(default_factory=dict[str | None, dict[str, str]])
+
+    def out(self, machine_id: str | None) -> dict[str, str]:
+        """Documents that must not be cited for a machine → why; by the same rules as search."""
+        fits = applicability(self.machines, machine_id)
+        judged = self._judged.get(machine_id)
+        if judged is None:
+            every = self.documents.values()
+            others = not_applicable(every, fits.firmware_in_use, fits.machine_model)
+            applicable = [document for key, document in self.documents.items() if key not in others]
+            judged = self._judged[machine_id] = {**others, **not_current(applicable, self.on)}
+        return judged
+
+
+def _corpora(
+    connection: psycopg.Connection[Any], database: TenantDatabase, on: date
+) -> Callable[[str], _Corpus]:
+    """Each tenant's corpus, read when it is first asked for."""
     documents = load_corpus(connection)
-    known: dict[tuple[str, str], str | None] = {(item.tenant_id, item.key): None for item in documents}
-    for tenant in {item.tenant_id for item in documents}:
-        mine = [item for item in documents if item.tenant_id == tenant]
-        for key, reason in not_current(mine, on).items():
-            known[tenant, key] = reason
-    return known
+
+    @cache
+    def of(tenant_id: str) -> _Corpus:
+        own = {item.key: item for item in documents if item.tenant_id == tenant_id}
+        fleet = analytics.fleet(database, tenant_id)
+        return _Corpus(own, {str(row["equipment_id"]): row for row in fleet.rows}, on)
+
+    return of
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _demoted(connection: psycopg.Connection[Any], kept: KeptAnswer) -> Iterator[Doubt]:
@@ -184,7 +232,7 @@ def _recalled_rows(
         "and starts_at < %s and ends_at > %s",
         (
             kept.tenant_id,
-            kept.answered_at,
+            kept.first_at,
             evidence.machine_id,
             evidence.machine_id,
             max(window.ends_at for window in windows if window.ends_at),

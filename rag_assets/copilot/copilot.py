@@ -4,7 +4,7 @@ Everything here works without Dagster, HTTP and a language model.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -15,12 +15,14 @@ from psycopg_pool import ConnectionPool
 
 from rag_assets.copilot.analysis import Analysis, AnalysisRequest, analyse
 from rag_assets.copilot.answering import COMPOSER, AnswerStatus, Composed, compose
+from rag_assets.copilot.applicability import applicability
 from rag_assets.copilot.evidence import Evidence, digest, freeze, thaw
 from rag_assets.copilot.gathering import gather
 from rag_assets.copilot.looked_at import evidence_rows, looked_at, not_looked_at
 from rag_assets.copilot.questions import Question
 from rag_assets.copilot.receipts import answer_digest, answer_id, receipt, store_answer
 from rag_assets.copilot.toolbox import ToolContext
+from rag_assets.copilot.tools import analytics
 from rag_assets.copilot.tools.database import CONNECTION_SECONDS, ReadOnlyDatabase
 from rag_assets.copilot.tools.measures import MeasureCatalogue
 from rag_assets.embedding import Embedder
@@ -67,15 +69,25 @@ class Diagnosis:
     written_by: str
 
 
-def as_diagnosis(evidence: Evidence, composed: Composed, index_build: str, written_by: str) -> Diagnosis:
-    """The answer in the form in which it is given out, without an id and a latency yet."""
+def as_diagnosis(
+    evidence: Evidence, composed: Composed, index_build: str, written_by: str, notes: Sequence[str] = ()
+) -> Diagnosis:
+    """The answer in the form in which it is given out, without an id and a latency yet.
+
+    Args:
+        evidence: What was looked at.
+        composed: What it says.
+        index_build: Where its documents were found.
+        written_by: The composer, or the language model.
+        notes: What a reader should know of the model's part; a receipt keeps them, a replay repeats them.
+    """
     return Diagnosis(
         answer=composed.text,
         status=composed.status.value,
         citations=[dict(vars(citation)) for citation in composed.draft.cited],
         evidence=evidence_rows(evidence),
         looked_at=looked_at(evidence),
-        not_looked_at=not_looked_at(evidence),
+        not_looked_at=[*not_looked_at(evidence), *notes],
         confidence=composed.confidence,
         confidence_reason=composed.reason,
         next_steps=[step.cited for step in composed.draft.steps],
@@ -178,23 +190,25 @@ class Copilot:
         frozen = freeze(gathered)
         evidence, evidence_digest = thaw(frozen), digest(frozen)
         composed = compose(evidence)
-        said = as_diagnosis(evidence, composed, build.build_id, COMPOSER)
-        prompt_version = None
+        written_by, prompt_version, notes = COMPOSER, None, list[str]()
         if self._writer and attempt:
             worded = None
             if composed.status is AnswerStatus.ANSWERED:
                 worded = self._writer.word(attempt, evidence, evidence_digest, composed, on_text)
             if worded:
                 composed, prompt_version = worded.composed, self._writer.prompt_version
-                said = as_diagnosis(evidence, composed, build.build_id, self._writer.name)
-            said = replace(said, not_looked_at=[*said.not_looked_at, *_notes(worded, attempt)])
+                written_by = self._writer.name
+            notes = _notes(worded, attempt)
+        said = as_diagnosis(evidence, composed, build.build_id, written_by, notes)
+        # A model may word equal evidence anew: its words are part of what the answer is.
+        words = composed.text if prompt_version else ""
         diagnosis = replace(
             said,
-            answer_id=answer_id(evidence, evidence_digest, said.written_by),
+            answer_id=answer_id(evidence, evidence_digest, said.written_by, words, notes),
             latency_ms=round((time.perf_counter() - started) * 1000, 3),
         )
         if keep:
-            kept = receipt(evidence, composed, build, prompt_version)
+            kept = {**receipt(evidence, composed, build, prompt_version), "notes": notes}
             self._keep(question, question_id, diagnosis, kept, frozen, evidence_digest)
         return diagnosis
 
@@ -202,14 +216,27 @@ class Copilot:
         """Analyse a period; see `rag_assets.copilot.analysis`."""
         return analyse(self._database, self._measures, request)
 
-    def search(self, query: str, tenant_id: str, top_k: int) -> FoundPassages:
-        """Plain retrieval of current documents.
+    def search(
+        self, query: str, tenant_id: str, top_k: int, equipment_id: str | None = None
+    ) -> FoundPassages:
+        """Plain retrieval of current documents, for the firmware that the tenant's machines run.
+
+        Args:
+            query: Question or alert text.
+            tenant_id: Whose documents.
+            top_k: Documents at most.
+            equipment_id: Only what is written for this machine.
 
         Raises:
             MissingTenantError: No tenant is named.
             BuildUnavailableError: No index build answers.
         """
-        request = SearchRequest(query, tenant_id, self._today(), top_k)
+        TenantScope(tenant_id)
+        fleet = analytics.fleet(self._database, tenant_id)
+        fits = applicability({str(row["equipment_id"]): row for row in fleet.rows}, equipment_id)
+        request = SearchRequest(
+            query, tenant_id, self._today(), top_k, fits.machine_model, fits.firmware_in_use
+        )
         with self.live.lease() as (build, retriever):
             return FoundPassages(retriever.search(request), build.build_id)
 

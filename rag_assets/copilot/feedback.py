@@ -32,11 +32,17 @@ class Feedback:
 
 @dataclass(frozen=True)
 class JudgedQuestion:
-    """A question with the documents that people found relevant to it, in the form of golden questions."""
+    """A question with the documents that people found relevant to it, in the form of golden questions.
+
+    Attributes:
+        relevant: Paths of the documents, as a file of questions names them.
+        document_ids: Their ids, as the corpus of record names them.
+    """
 
     tenant_id: str
     query: str
     relevant: list[str]
+    document_ids: list[str]
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,8 @@ def judged_questions(
                 where judged.is_useful and citation ->> 'kind' = 'document'
             )
             select answer.tenant_id, answer.question as query,
-                array_agg(distinct document.path order by document.path) as relevant
+                array_agg(distinct document.path order by document.path) as relevant,
+                array_agg(distinct document.document_id order by document.document_id) as document_ids
             from named
             inner join rag.answers as answer on named.answer_id = answer.answer_id
             inner join rag.documents as document

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 from rag_assets.analysis import searchable, terms
+from rag_assets.copilot.applicability import applicability
 from rag_assets.copilot.evidence import Evidence, FoundDocument
 from rag_assets.copilot.periods import Period
 from rag_assets.copilot.questions import Question, Reading, Topic, read_question
@@ -24,7 +24,6 @@ from rag_assets.copilot.tools.measures import Measure, MeasureCatalogue
 from rag_assets.copilot.tools.report import report_figures
 from rag_assets.copilot.tools.runbooks import RunbookRequest, document_source, find_runbooks
 from rag_assets.copilot.tools.trends import GroupBy, TrendRequest, trend
-from rag_assets.freshness import FirmwareInUse
 from rag_assets.index.contract import TenantScope
 from rag_assets.retrieval import Retriever, SearchHit
 
@@ -318,7 +317,7 @@ def _trend_request(enquiry: _Enquiry, measure: Measure, group_by: GroupBy) -> Tr
 
 
 def _runbooks(enquiry: _Enquiry, query: str, must_mention: tuple[str, ...] = ()) -> None:
-    model = enquiry.machines.get(enquiry.machine_id or "", {}).get("equipment_model")
+    fits = applicability(enquiry.machines, enquiry.machine_id)
     enquiry.runbook_query = query
     enquiry.results["runbooks"], enquiry.hits = find_runbooks(
         enquiry.retriever,
@@ -327,8 +326,8 @@ def _runbooks(enquiry: _Enquiry, query: str, must_mention: tuple[str, ...] = ())
             tenant_id=enquiry.tenant,
             asked_on=enquiry.asked_on,
             must_mention=enquiry.reading.codes or must_mention,
-            machine_model=model,
-            firmware_in_use=_firmware(enquiry.machines, enquiry.machine_id),
+            machine_model=fits.machine_model,
+            firmware_in_use=fits.firmware_in_use,
         ),
     )
 
@@ -340,16 +339,6 @@ def _rows(enquiry: _Enquiry, purpose: str) -> Sequence[Row]:
 
 def _models(enquiry: _Enquiry) -> set[str]:
     return {str(row.get("equipment_model") or "").upper() for row in enquiry.machines.values()}
-
-
-def _firmware(machines: Mapping[str, Mapping[str, Any]], machine_id: str | None) -> FirmwareInUse:
-    """Firmware of the machine in question, else of the whole fleet, by model."""
-    rows = [machines[machine_id]] if machine_id and machine_id in machines else machines.values()
-    in_use: dict[str, set[str]] = {}
-    for row in rows:
-        if row.get("equipment_model") and row.get("firmware_version"):
-            in_use.setdefault(str(row["equipment_model"]), set()).add(str(row["firmware_version"]))
-    return {model: frozenset(versions) for model, versions in in_use.items()}
 
 
 def _runbook_for_symptoms(enquiry: _Enquiry) -> None:

@@ -77,7 +77,9 @@ class QueryRequest(BaseModel):
     tenant_id: Tenant
     top_k: int = Field(DEFAULT_TOP_K, ge=1, le=50)
     answer: bool = Field(False, description="Answer the question too, as `/v1/diagnose` does.")
-    equipment_id: str | None = Field(None, description="The machine in question; for the answer.")
+    equipment_id: str | None = Field(
+        None, description="The machine in question: documents for other models and firmware are left out."
+    )
     stream: bool = Field(False, description="Server-sent events; so does `Accept: text/event-stream`.")
 
 
@@ -154,10 +156,10 @@ def copilot_router(copilot: Callable[[], Copilot]) -> APIRouter:
         """The best current documents, with raw scores; with `answer`, what they and the marts say."""
         question = Question(request.query, request.tenant_id, request.equipment_id)
         if request.stream or wants_events(http.headers):
-            found = served.search(request.query, request.tenant_id, request.top_k)
+            found = served.search(request.query, request.tenant_id, request.top_k, request.equipment_id)
             hits = [hit.model_dump(mode="json") for hit in _passages(served, found)]
             return as_event_stream(query_events(served, question, hits, found.index_build, request.answer))
-        found = served.search(request.query, request.tenant_id, request.top_k)
+        found = served.search(request.query, request.tenant_id, request.top_k, request.equipment_id)
         answer = DiagnoseResponse.model_validate(vars(served.diagnose(question))) if request.answer else None
         return QueryResponse(hits=_passages(served, found), index_build=found.index_build, answer=answer)
 

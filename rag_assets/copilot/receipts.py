@@ -5,7 +5,7 @@ Avoid composing answers here; `replay.py` composes them again.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
@@ -23,9 +23,21 @@ def to_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain, separators=(",", ":"))
 
 
-def answer_id(evidence: Evidence, evidence_digest: str, writer: str) -> str:
-    """Digest of question, evidence and writer: the same question over the same data is the same answer."""
-    identity = to_json([writer, asdict(evidence.question), evidence.asked_on, evidence_digest])
+def answer_id(
+    evidence: Evidence, evidence_digest: str, writer: str, words: str = "", notes: Sequence[str] = ()
+) -> str:
+    """Digest of question, evidence and writer: the same question over the same data is the same answer.
+
+    Args:
+        evidence: What it is written from.
+        evidence_digest: Of its stored form.
+        writer: The composer, or the language model.
+        words: Of a language model, which may word the same evidence anew.
+        notes: On the model's part, where it had one.
+    """
+    identity = to_json(
+        [writer, asdict(evidence.question), evidence.asked_on, evidence_digest, words, list(notes)]
+    )
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 

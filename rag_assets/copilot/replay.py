@@ -26,6 +26,8 @@ class KeptAnswer:
     """An answer with its receipt and its evidence, as stored.
 
     Attributes:
+        answered_at: When it was last given.
+        first_at: When it was first given; asking again renews only `answered_at`.
         evidence: Stored form; None for answers that were kept before evidence was.
     """
 
@@ -37,6 +39,7 @@ class KeptAnswer:
     citations: list[dict[str, Any]]
     receipt: dict[str, Any]
     answered_at: datetime
+    first_at: datetime
     composer: str | None
     evidence_digest: str | None
     answer_digest: str | None
@@ -61,7 +64,8 @@ class Replay:
 
 _SELECT = """
     select answer.answer_id, answer.tenant_id, answer.question, answer.status, answer.answer,
-        answer.citations, answer.receipt, answer.answered_at, kept.composer, kept.evidence_digest,
+        answer.citations, answer.receipt, answer.answered_at,
+        coalesce(kept.stored_at, answer.answered_at) as first_at, kept.composer, kept.evidence_digest,
         kept.answer_digest, kept.evidence
     from rag.answers as answer
     left join rag.answer_evidence as kept on answer.answer_id = kept.answer_id
@@ -106,7 +110,8 @@ def replay(kept: KeptAnswer) -> Replay:
     evidence = thaw(kept.evidence)
     index_build = str(kept.receipt.get("index_build", ""))
     composed = compose(evidence)
-    diagnosis = as_diagnosis(evidence, composed, index_build, COMPOSER)
+    notes = kept.receipt.get("notes", [])
+    diagnosis = as_diagnosis(evidence, composed, index_build, COMPOSER, notes)
     prompt = kept.receipt.get("prompt_version")
     if prompt:
         problem = (

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from rag_assets.copilot.applicability import applicability
 from rag_assets.copilot.periods import Period, read_period
 from rag_assets.copilot.results import ToolResult, ToolStatus
 from rag_assets.copilot.tools import analytics, predictions
@@ -127,7 +128,11 @@ def _period(context: ToolContext, time_range: str) -> Period:
 
 def _runbooks(context: ToolContext, request: BaseModel) -> dict[str, ToolResult]:
     assert isinstance(request, RunbooksRequest)
-    wanted = RunbookRequest(request.query, context.tenant_id, context.asked_on)
+    fleet = analytics.fleet(context.database, context.tenant_id)
+    fits = applicability({str(row["equipment_id"]): row for row in fleet.rows}, None)
+    wanted = RunbookRequest(
+        request.query, context.tenant_id, context.asked_on, firmware_in_use=fits.firmware_in_use
+    )
     result, _ = find_runbooks(context.retriever, wanted)
     return {"more runbooks": result}
 

@@ -17,6 +17,7 @@ import numpy as np
 import psycopg
 
 from rag_assets.chunking import ChunkerSettings
+from rag_assets.copilot.feedback import judged_questions
 from rag_assets.embedding import Embedder
 from rag_assets.embedding_cache import PostgresKeeper
 from rag_assets.evaluation.collection import judged_candidates
@@ -69,15 +70,10 @@ def corpus_retriever(database_url: str, embedder: Embedder) -> Generator[Retriev
 
 
 def feedback_questions(connection: psycopg.Connection[Any]) -> tuple[JudgedQuestion, ...]:
-    """Questions whose askers said which documents were right."""
-    rows = connection.execute(
-        "select a.question, f.relevant_documents, f.tenant_id from rag.answer_feedback f "
-        "join rag.answers a on a.answer_id = f.answer_id and a.tenant_id = f.tenant_id "
-        "where cardinality(f.relevant_documents) > 0 order by f.feedback_id"
-    ).fetchall()
+    """Questions whose askers found the answer useful, or said which documents were right."""
     return tuple(
-        JudgedQuestion(question, frozenset(documents), "feedback", tenant)
-        for question, documents, tenant in rows
+        JudgedQuestion(item.query, frozenset(item.document_ids), "feedback", item.tenant_id)
+        for item in judged_questions(connection)
     )
 
 

@@ -235,16 +235,19 @@ def test_a_model_plans_words_and_streams(asker: _Asker, database: str) -> None:
     ],
 )
 def test_whatever_goes_wrong_the_extractive_answer_is_given(
-    asker: _Asker, failure: str, settings: dict[str, float], reason: str
+    asker: _Asker, database: str, failure: str, settings: dict[str, float], reason: str
 ) -> None:
-    """Forbids that a provider's trouble becomes the asker's: no answer, a stack trace, a bill."""
+    """Forbids that a provider's trouble becomes the asker's: no answer, a stack trace, a bill, no replay."""
     model = ScriptedModel(answer="LTH-A-11 is Critical. [1]", always_fail=failure, silence_s=1.0)
     with serving(model) as url:
         copilot = asker.copilot(url, **settings)
-        answer = copilot.diagnose(Question("How is LTH-A-11 doing?", HERE), keep=False)
+        answer = copilot.diagnose(Question("How is LTH-A-11 doing?", HERE))
 
     assert answer.status == "answered"
     assert answer.written_by.startswith("extractive")
+    with psycopg.connect(database) as connection:
+        again = replay(load_answer(connection, answer.answer_id, HERE))
+    assert (again.is_equal, again.problem) == (True, "")
     assert any("language model" in note and reason in note for note in answer.not_looked_at)
 
 
@@ -260,6 +263,21 @@ def test_a_429_is_tried_again_and_an_answer_is_asked_for_once(asker: _Asker) -> 
 
     assert first.written_by == second.written_by == "openai:scripted"
     assert worded == sum('"stream":true' in body for body in model.bodies) == 1
+
+
+def test_other_words_for_the_same_evidence_are_another_answer(asker: _Asker, database: str) -> None:
+    """Forbids an id whose kept text is not the text that was given out under it."""
+    question = Question("How is LTH-A-12 doing?", HERE)
+    answers: list[Diagnosis] = []
+    for words in ("The machine is Normal. [1]", "Its state is Normal. [1]"):
+        with serving(ScriptedModel(answer=words)) as url:
+            answers.append(asker.copilot(url).diagnose(question))
+        asker.close()  # a new process: its writer has no answer cached
+    with psycopg.connect(database) as connection:
+        kept = [load_answer(connection, answer.answer_id, HERE).answer for answer in answers]
+
+    assert kept == [answer.answer for answer in answers]
+    assert kept[0] != kept[1]
 
 
 def test_pseudonyms_come_back_wherever_the_text_is_cut() -> None:

@@ -24,6 +24,7 @@ from rag_assets.copilot.questions import Question
 from rag_assets.copilot.replay import load_answer, replay
 from rag_assets.copilot.results import as_text
 from rag_assets.copilot.tools.database import ReadOnlyDatabase
+from rag_assets.evaluation.golden import feedback_questions
 from rag_assets.index.refresh import read_source, refresh_index
 from rag_assets.index.stores import open_store
 from tests.evals.copilot.plant import DOCUMENTS, HERE, NOW, Plant, write_plants
@@ -163,6 +164,58 @@ def test_the_audit_names_what_no_longer_holds_and_what_would_change(
     assert any("13.75" in sentence or "15.75" in sentence for sentence in by_answer[downtime].would_say)
 
 
+def test_the_audit_sees_edits_in_place_and_knows_whose_firmware_is_old(
+    copilot: Copilot, environment: Environment
+) -> None:
+    """Forbids missing a text that changed under its version, and doubting the edition that fits."""
+    edited, old_edition, recalled = (
+        copilot.diagnose(question).answer_id
+        for question in (
+            Question("What does E712 mean?", HERE),
+            Question("What does E713 mean?", HERE, "LTH-A-12"),
+            Question("How many errors did LTH-A-11 raise in the last 7 days?", HERE),
+        )
+    )
+    database = ReadOnlyDatabase(environment.database_url)
+    with psycopg.connect(environment.database_url) as connection:
+        cited = load_answer(connection, old_edition).citations
+        connection.execute(
+            "update rag.documents set content = replace(content, 'coolant', 'cutting fluid'), md5 = 'new' "
+            "where tenant_id = %s and document_id = 'e712-coolant-flow'",
+            (HERE,),
+        )
+        connection.execute(
+            "insert into ops.incident_calendar values ('r1', %s, 'LTH-A-11', 'recall', %s, %s, now(), "
+            "'wrong clock', 'test')",
+            (HERE, NOW - timedelta(days=2), NOW - timedelta(days=1)),
+        )
+        connection.commit()
+        copilot.diagnose(Question("How many errors did LTH-A-11 raise in the last 7 days?", HERE))
+        found = {item.answer_id: item.doubts for item in audit(connection, database, NOW.date(), HERE)}
+    database.close()
+
+    # LTH-A-12 runs 2.4: edition 2.0, for firmware 3.0 and later, does not replace 1.0 for it.
+    assert {item["version"] for item in cited if item["document_id"] == "e713-spindle-heat"} == {"1.0"}
+    assert set(found) == {edited, recalled}
+    assert [(doubt.finding, doubt.subject) for doubt in found[edited]] == [
+        (Finding.CORRECTED, "e712-coolant-flow@1.0")
+    ]
+    assert [(doubt.finding, doubt.detail) for doubt in found[recalled]] == [(Finding.RECALLED, "wrong clock")]
+
+
+def test_search_shows_the_edition_that_the_machine_runs(api: TestClient) -> None:
+    """Forbids hits for another firmware than the answer beside them uses."""
+    body = {"query": "What does E713 mean?", "tenant_id": HERE, "answer": True}
+    shown = {}
+    for machine in ("LTH-A-12", "LTH-A-11"):
+        found = api.post("/query", json={**body, "equipment_id": machine}).json()
+        documents = [*found["hits"], *found["answer"]["citations"]]
+        shown[machine] = {item["version"] for item in documents if item["document_id"] == "e713-spindle-heat"}
+
+    # Firmware 2.4 and 3.1; edition 1.0 is written for 2.4, edition 2.0 for 3.0 and later.
+    assert shown == {"LTH-A-12": {"1.0"}, "LTH-A-11": {"2.0"}}
+
+
 def test_analytics_has_the_missions_shape_and_sqls_numbers(api: TestClient, plants: dict[str, Plant]) -> None:
     """Forbids figures that differ from the rows, and trends that compare with another period."""
     body = {"tenant_id": HERE, "equipment_id": "LTH-A-12", "time_range": "last_7_days"}
@@ -220,11 +273,15 @@ def test_feedback_becomes_training_pairs(api: TestClient, copilot: Copilot, envi
         assert api.post("/v1/feedback", json={**word, "tenant_id": HERE}).status_code == 201
     with psycopg.connect(environment.database_url) as connection:
         judged = {item.query: item.relevant for item in judged_questions(connection, HERE)}
+        learnt = {item.question: item.relevant for item in feedback_questions(connection)}
         overall = satisfaction(connection)
 
     assert judged["How do I dress the GX-7?"] == ["works-one/lx20-manual.md"]
     assert "works-one/e712.md" in judged["What does E712 mean?"]
     assert (overall.judged_count, overall.useful_ratio) == (2, 0.5)
+    # What evaluation and training read: a useful answer's documents, by the ids that golden questions have.
+    assert learnt["How do I dress the GX-7?"] == {"lx-20-manual"}
+    assert "e712-coolant-flow" in learnt["What does E712 mean?"]
 
 
 def test_events_end_with_the_whole_answer(api: TestClient) -> None:
