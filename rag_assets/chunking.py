@@ -7,14 +7,18 @@ signature of `chunk_document`. Avoid embedding and search terms here.
 import hashlib
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rag_assets.documents import Document
 
 CHUNK_NAMESPACE = uuid.UUID("6f1c1a56-5f0e-5e0c-9d3c-0a1c7b0f2d11")
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$")
-_FENCE = re.compile(r"^\s*(```|~~~)")
+_FENCE = re.compile(r"^\s*(`{3,}(?=[^`]*$)|~{3,})(.*)$")
+_TABLE_RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
+_TABLE_START = re.compile(r"^\s*<table\b", re.IGNORECASE)
+_TABLE_TAG = re.compile(r"<(/?)table\b", re.IGNORECASE)
+_INDENTED = re.compile(r"^(?: {4}|\t)")
 _LIST_ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
@@ -34,7 +38,7 @@ class ChunkerSettings:
     @property
     def name(self) -> str:
         """What an index build is stamped with."""
-        return f"markdown-{self.max_characters}/{self.overlap_characters}"
+        return f"markdown-2-{self.max_characters}/{self.overlap_characters}"
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,13 @@ def chunk_document(document: Document, settings: ChunkerSettings | None = None) 
     """
     settings = settings or ChunkerSettings()
     chunks: dict[str, Chunk] = {}
+    # Ids may hold slashes. Where tenant and version hold none, no two documents give one name.
+    tenant, version = (
+        name.replace("%", "%25").replace("/", "%2F") for name in (document.tenant_id, document.version)
+    )
     for section, text, overlap in _pieces(document.content, settings):
         digest = chunk_hash(document.title, text)
-        identity = f"{document.tenant_id}/{document.document_id}/{document.version}/{digest}"
+        identity = f"{tenant}/{document.document_id}/{version}/{digest}"
         chunk_id = str(uuid.uuid5(CHUNK_NAMESPACE, identity))
         if chunk_id not in chunks:
             chunks[chunk_id] = Chunk(chunk_id, digest, document.title, section, text, len(chunks), overlap)
@@ -184,7 +192,7 @@ def _hard_wrap(sentence: str, budget: int) -> Iterator[str]:
 
 
 def _blocks(markdown: str) -> Iterator[_Block]:
-    """Headings, paragraphs, list items, tables and fenced code, in order."""
+    """Headings, paragraphs, list items, tables and code, in order."""
     headings: list[tuple[int, str]] = []
     lines: list[str] = []
     kind = "prose"
@@ -195,25 +203,41 @@ def _blocks(markdown: str) -> Iterator[_Block]:
         if text.strip():
             yield _Block(tuple(name for _, name in headings), text, is_prose=kind == "prose")
 
+    written = markdown.splitlines()
+    tables = _raw_tables(written)
     fence: str | None = None
-    for line in markdown.splitlines():
-        marker = _FENCE.match(line)
+    in_list = False
+    for number, line in enumerate(written):
+        marker = None if number in tables else _FENCE.match(line)
         if fence:
             lines.append(line)
-            if marker and marker.group(1) == fence:
+            if marker and marker.group(1).startswith(fence) and not marker.group(2).strip():
                 fence = None
                 yield from flush()
                 kind = "prose"
             continue
-        heading = _HEADING.match(line)
+        # A list ends with a line at the margin after a blank one; without the blank it is wrapped text.
+        is_at_margin = bool(line.strip()) and not line[0].isspace()
+        in_list = in_list and not (is_at_margin and number and not written[number - 1].strip())
+        heading = None if number in tables else _HEADING.match(line)
         if heading:
             yield from flush()
+            in_list = False
             level = len(heading.group(1))
             headings = [item for item in headings if item[0] < level] + [(level, heading.group(2))]
             yield _Block(tuple(name for _, name in headings), line, is_prose=False, opens_section=True)
             kind = "prose"
             continue
-        next_kind = _line_kind(line, marker, kind)
+        following = written[number + 1] if number + 1 < len(written) else ""
+        if number in tables:
+            next_kind = "raw table"
+        elif marker:
+            # A fence inside a list item belongs to its step: command and instruction stay together.
+            next_kind = kind if kind == "item" and line[0].isspace() else "code"
+        else:
+            before = kind if kind != "prose" else ("prose" if lines else "blank")
+            next_kind = _line_kind(line, following, before, in_list)
+            in_list = in_list or next_kind == "item"
         if next_kind != kind or (next_kind == "item" and _LIST_ITEM.match(line) and not line[0].isspace()):
             yield from flush()
             kind = next_kind
@@ -223,10 +247,17 @@ def _blocks(markdown: str) -> Iterator[_Block]:
     yield from flush()
 
 
-def _line_kind(line: str, marker: re.Match[str] | None, kind: str) -> str:
-    if marker:
-        # A fence inside a list item belongs to its step: command and instruction stay together.
-        return kind if kind == "item" and line[0].isspace() else "code"
+def _line_kind(line: str, following: str, kind: str, in_list: bool) -> str:
+    """What a line outside fences belongs to.
+
+    Args:
+        line: The line.
+        following: The next one.
+        kind: Of the line before; `blank` where a block has just ended.
+        in_list: Whether lines that are indented may belong to a list item above.
+    """
+    if kind == "indented" and (_INDENTED.match(line) or not line.strip()):
+        return "indented"
     if line.lstrip().startswith("|"):
         return "table"
     if _LIST_ITEM.match(line):
@@ -235,4 +266,24 @@ def _line_kind(line: str, marker: re.Match[str] | None, kind: str) -> str:
         return kind if kind == "item" else "blank"
     if kind == "item" and line[0].isspace():
         return "item"
-    return "prose"
+    if "|" in line and (kind == "table" or ("|" in following and _TABLE_RULE.match(following))):
+        return "table"
+    # Text directly above makes it a paragraph's second line.
+    is_code = not in_list and kind != "prose" and _INDENTED.match(line)
+    return "indented" if is_code else "prose"
+
+
+def _raw_tables(lines: Sequence[str]) -> frozenset[int]:
+    """Numbers of the lines between `<table>` and its `</table>`; one that never ends is text."""
+    found: set[int] = set()
+    started, depth = 0, 0
+    for number, line in enumerate(lines):
+        if not depth and not _TABLE_START.match(line):
+            continue
+        if not depth:
+            started = number
+        depth += sum(-1 if end else 1 for end in _TABLE_TAG.findall(line))
+        if depth <= 0:
+            found.update(range(started, number + 1))
+            depth = 0
+    return frozenset(found)

@@ -22,7 +22,7 @@ DEFAULT_VERSION = "1"
 _LONGEST_KEY_BYTES = 2000  # the corpus's primary key is a B-tree entry, which ends at 2,704 bytes
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
-_FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^(`{3,}|~{3,}).*?^\1", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)

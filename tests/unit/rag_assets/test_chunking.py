@@ -1,5 +1,6 @@
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,54 @@ def test_tables_and_code_are_never_torn() -> None:
 
     assert sum(table in chunk.text for chunk in chunks) == 1
     assert sum(code in chunk.text for chunk in chunks) == 1
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(
+            "part | torque\n---|---\n" + "\n".join(f"bolt {n} | {'5' * 60}" for n in range(30)),
+            id="table without outer pipes",
+        ),
+        pytest.param(
+            "<table>\n\n"
+            + "\n\n".join(f"<tr><td>bolt {n}</td><td>{'5' * 60}</td></tr>" for n in range(30))
+            + "\n<tr><td><table><tr><td># 1</td></tr></table></td></tr>\n</table>",
+            id="raw table",
+        ),
+        pytest.param(
+            "\n\n".join(f"    command --number {n} {'y' * 40}" for n in range(40)), id="indented code"
+        ),
+        pytest.param("\tfirst\n\n" + "\n".join(f"\tcommand {n} {'y' * 40}" for n in range(40)), id="tabs"),
+        pytest.param(
+            "````markdown\n```bash\n" + "a `b` c\n\n" * 150 + "```\n~~~~~\n\n# comment\n````",
+            id="fence around a fence",
+        ),
+        pytest.param("~~~\n" + "line\n\n" * 250 + "~~~ no end\n```\nstill code\n~~~", id="info string"),
+    ],
+)
+def test_other_forms_of_tables_and_code_are_never_torn(block: str) -> None:
+    """Forbids that only the most usual Markdown is kept whole."""
+    content = f"# T\n\n{'Text. ' * 120}\n\n{block}\n\nThe end.\n\n## Next\n\n{'More text. ' * 80}\n"
+
+    chunks = chunk_document(document(content))
+
+    assert sum(block in chunk.text for chunk in chunks) == 1
+    assert chunks[-1].section in ("T > Next", "T")
+
+
+def test_what_only_looks_like_a_block_is_cut_as_text() -> None:
+    """Forbids that a table which never ends, or wrapped text, makes one chunk of a whole document."""
+    sentences = "The pump runs hot. " * 30
+    content = (
+        f"# T\n\n<table> is a tag.\n\n{sentences}\n\n{sentences}\n\n"
+        f"1. Step\nwrapped text\n\n    {sentences}\n\n``` inline ``` and {sentences}\n\n{sentences}\n"
+    )
+
+    chunks = chunk_document(document(content))
+
+    assert max(len(chunk.text) for chunk in chunks) <= 1000
+    assert any("``` inline ``` and The pump" in chunk.text for chunk in chunks)
 
 
 def test_a_step_keeps_the_command_that_belongs_to_it() -> None:
@@ -65,6 +114,25 @@ def test_identity_is_made_of_tenant_document_version_and_content() -> None:
     assert chunk_document(document(text, tenant_id="other"))[0].chunk_id != original.chunk_id
     assert chunk_document(document(text, version="2"))[0].chunk_id != original.chunk_id
     assert chunk_document(document("# A\n\nOther text."))[0].chunk_id != original.chunk_id
+
+
+def test_names_with_slashes_share_no_identity() -> None:
+    """Forbids that tenant `a` with document `b/c` overwrites tenant `a/b` with document `c`."""
+    names = [
+        ("a", "b/c", "1"),
+        ("a/b", "c", "1"),
+        ("a%2Fb", "c", "1"),
+        ("a", "b", "c/1"),
+        ("a", "b/c/1", "1"),
+    ]
+    found = {
+        chunk_document(document("Same text.", tenant_id=tenant, document_id=name, version=version))[
+            0
+        ].chunk_id
+        for tenant, name, version in names
+    }
+
+    assert len(found) == len(names)
 
 
 def test_an_insertion_at_the_top_keeps_the_chunks_below() -> None:
