@@ -3,6 +3,7 @@
 Add a stage by adding a folder under `orchestration/defs/`. Avoid definitions here.
 """
 
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +12,7 @@ from orchestration.resources import build_resources
 
 
 @dg.definitions
+@cache  # a run that is forked from a process that has them takes them as they are
 def defs() -> dg.Definitions:
     """Collect the definitions of all stages and bind the resources."""
     # The folder alone: `load_from_defs_folder` also imports the packages' components, 1.5 s for nothing here.

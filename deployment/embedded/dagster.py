@@ -17,6 +17,7 @@ from orchestration.environment import PROJECT_ROOT
 
 LOCATION = "orchestration"
 CODE_MODULE = "orchestration.definitions"
+CODE_SERVER = "orchestration.code_server"
 
 # A run and its database keep two cores busy: a second run beside it made both take twice as long.
 MAX_CONCURRENT_RUNS = max(1, (os.cpu_count() or 2) // 2)
@@ -109,7 +110,7 @@ def initialise(home: Path, database_url: str, code_port: int) -> Path:
     return workspace
 
 
-def code_server_answers(port: int, timeout_s: float = 2.0) -> bool:
+def code_server_answers(port: int, timeout_s: float = 5.0) -> bool:
     """Whether the code server reports itself as serving: it does so after its code has loaded."""
     if not probes.listens("127.0.0.1", port):  # grpc takes a second to give up on a closed port
         return False
@@ -188,7 +189,7 @@ def services(home: Path, database_url: str, port: int, code_port: int) -> tuple[
     code_server = Service(
         name="dagster-code",
         command=(
-            *run, "dagster", "api", "grpc", "--module-name", CODE_MODULE, "--location-name", LOCATION,
+            *run, CODE_SERVER, "api", "grpc", "--module-name", CODE_MODULE, "--location-name", LOCATION,
             "--host", "127.0.0.1", "--port", str(code_port), "--working-directory", str(PROJECT_ROOT),
         ),
         is_ready=lambda _: code_server_answers(code_port),

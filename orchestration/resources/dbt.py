@@ -11,7 +11,6 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-import dagster_dbt
 from packaging import version
 from pydantic import Field
 
@@ -22,6 +21,7 @@ from orchestration.dbt_invocation import (
     prune_runs,
     target_dir,
 )
+from orchestration.dbt_library import dagster_dbt
 from orchestration.environment import Environment
 
 

@@ -1,11 +1,13 @@
 """The drop folder as a Dagster resource, local or on S3."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import dagster as dg
 
-from orchestration.ingest.intake.drop_folder import Folder, local_folder, s3_folder
+if TYPE_CHECKING:
+    from orchestration.ingest.intake.drop_folder import Folder
 
 
 class DropFolderResource(dg.ConfigurableResource):
@@ -13,8 +15,10 @@ class DropFolderResource(dg.ConfigurableResource):
 
     path: str | None
 
-    def folder(self) -> Folder | None:
+    def folder(self) -> "Folder | None":
         """The folder, or None where none is set."""
+        from orchestration.ingest.intake.drop_folder import local_folder, s3_folder
+
         if self.path is None:
             return None
         parts = urlsplit(self.path)

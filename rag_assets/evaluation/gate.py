@@ -8,11 +8,10 @@ from datetime import date
 
 from rag_assets.evaluation.measures import hit
 from rag_assets.evaluation.questions import JudgedQuestion
+from rag_assets.index.check_names import GOLDEN
 from rag_assets.index.contract import TenantScope
 from rag_assets.index.verification import Check, RetrievalGate
 from rag_assets.retrieval import Retriever, SearchRequest
-
-GOLDEN_CHECK = "golden_questions_hit_at_5"
 
 
 def golden_gate(
@@ -39,7 +38,7 @@ def golden_gate(
                 missed.append(question.question)
         share = 1 - len(missed) / len(judged) if judged else 1.0
         detail = f"{share:.3f} of {len(judged)} golden questions hit (at least {minimum_hit_at_5})"
-        return Check(GOLDEN_CHECK, share >= minimum_hit_at_5, "; missed: ".join([detail, *missed[:3]]))
+        return Check(GOLDEN, share >= minimum_hit_at_5, "; missed: ".join([detail, *missed[:3]]))
 
     return gate
 

@@ -9,24 +9,15 @@ from pathlib import Path
 
 import psycopg
 
-from rag_assets.documents import SourceFile, folder_files, read_files
+from rag_assets.documents import BrokenDocument, SourceFile, folder_files, read_files
 from rag_assets.embedding import Embedder
-from rag_assets.evaluation.gate import GOLDEN_CHECK, golden_gate
+from rag_assets.evaluation.gate import golden_gate
 from rag_assets.evaluation.questions import read_questions
 from rag_assets.index.build import BuildOutcome, build_index
 from rag_assets.index.contract import VectorStore
 from rag_assets.index.corpus import CorpusChange, known_documents, store_collection
 from rag_assets.sources.insights import SOURCE as INSIGHTS
 from rag_assets.sources.insights import insight_documents
-
-CHECK_NAMES = (
-    "index_is_not_empty",
-    "count_equals_corpus",
-    "content_hashes_equal_corpus",
-    "sample_finds_itself",
-    GOLDEN_CHECK,
-)
-"""Checks that a build must pass before it answers, in their order."""
 
 
 def read_source(database_url: str, folder: Path, source: str, tenant_id: str | None) -> CorpusChange:
@@ -42,7 +33,7 @@ def read_source(database_url: str, folder: Path, source: str, tenant_id: str | N
 
 
 def store_files(
-    database_url: str, files: Iterable[SourceFile], source: str, tenant_id: str | None
+    database_url: str, files: Iterable[SourceFile | BrokenDocument], source: str, tenant_id: str | None
 ) -> CorpusChange:
     """Make the corpus of record hold what a source has; see `read_source`."""
     with psycopg.connect(database_url) as connection:
@@ -57,7 +48,12 @@ def refresh_insights(database_url: str) -> CorpusChange:
 
 
 def refresh_index(
-    database_url: str, store: VectorStore, embedder: Embedder, golden: Path, today: date
+    database_url: str,
+    store: VectorStore,
+    embedder: Embedder,
+    golden: Path,
+    today: date,
+    is_asked_for: bool = False,
 ) -> BuildOutcome:
     """Index the corpus of record; golden questions are asked where there are any.
 
@@ -67,6 +63,9 @@ def refresh_index(
         embedder: Who embeds.
         golden: JSON Lines file of golden questions; need not exist.
         today: Day on which documents must be current.
+        is_asked_for: Whether a person wants this build; see `build_index`.
     """
     questions = read_questions(golden) if golden.exists() else ()
-    return build_index(database_url, store, embedder, gates=[golden_gate(questions, today)])
+    return build_index(
+        database_url, store, embedder, gates=[golden_gate(questions, today)], is_asked_for=is_asked_for
+    )

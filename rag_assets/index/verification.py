@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rag_assets.chunking import chunk_hash
 from rag_assets.embedding import Embedder
 from rag_assets.fields import passage_text
+from rag_assets.index.check_names import COUNT, HASHES, NOT_EMPTY, SAMPLE
 from rag_assets.index.contract import OpenBuild, Passage, TenantScope, VectorQuery
 from rag_assets.retrieval import Retriever
 
@@ -64,11 +65,11 @@ def verify(
 
 
 def _not_empty(count: int) -> Check:
-    return Check("index_is_not_empty", count > 0, f"{count} points")
+    return Check(NOT_EMPTY, count > 0, f"{count} points")
 
 
 def _count_equals(count: int, expected: int) -> Check:
-    return Check("count_equals_corpus", count == expected, f"{count} points stored, {expected} in the corpus")
+    return Check(COUNT, count == expected, f"{count} points stored, {expected} in the corpus")
 
 
 def _hashes_equal(stored: dict[str, Passage], wanted: Mapping[str, str]) -> Check:
@@ -76,7 +77,7 @@ def _hashes_equal(stored: dict[str, Passage], wanted: Mapping[str, str]) -> Chec
     actual = {key: chunk_hash(passage.title, passage.text) for key, passage in stored.items()}
     wrong = sorted(key for key in wanted.keys() | actual.keys() if wanted.get(key) != actual.get(key))
     detail = f"{len(wrong)} of {len(wanted)} differ" + (f", first {wrong[0]}" if wrong else "")
-    return Check("content_hashes_equal_corpus", not wrong, detail)
+    return Check(HASHES, not wrong, detail)
 
 
 def _finds_itself(
@@ -95,4 +96,4 @@ def _finds_itself(
         if passage.chunk_id not in tied:
             lost.append(passage.chunk_id)
     detail = f"{len(sample) - len(lost)} of {len(sample)} sampled passages come back first"
-    return Check("sample_finds_itself", bool(sample) and not lost, detail)
+    return Check(SAMPLE, bool(sample) and not lost, detail)

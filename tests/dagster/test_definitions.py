@@ -22,6 +22,9 @@ HEAVY = (
     "qdrant_edge",
     "pyiceberg",
     "sklearn",
+    "polars",
+    "dbt.contracts",
+    "networkx",
 )
 MAX_BODY_LINES = 15
 

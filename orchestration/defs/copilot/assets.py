@@ -12,12 +12,6 @@ from orchestration.automation import WHEN_UPSTREAM_IS_SOUND
 from orchestration.environment import Environment
 from orchestration.resources.postgres import PostgresResource
 from orchestration.resources.vector_store import VectorStoreResource
-from rag_assets.copilot.question_table import (
-    active_questions,
-    answer_questions,
-    answers_as_markdown,
-    seed_questions,
-)
 
 
 @dg.asset(
@@ -28,6 +22,8 @@ from rag_assets.copilot.question_table import (
 )
 def copilot_questions(postgres: PostgresResource) -> dg.MaterializeResult:
     """The question table; a tenant without questions gets three."""
+    from rag_assets.copilot.question_table import active_questions, seed_questions
+
     with postgres.connect() as connection:
         added = seed_questions(connection)
         questions = active_questions(connection)
@@ -82,6 +78,8 @@ def copilot_report(config: ReportPeriod, postgres: PostgresResource) -> dg.Mater
 )
 def copilot_answers(postgres: PostgresResource, vector_store: VectorStoreResource) -> dg.MaterializeResult:
     """Each active question answered with numbered citations, and kept with its receipt."""
+    from rag_assets.copilot.question_table import active_questions, answer_questions, answers_as_markdown
+
     with postgres.connect() as connection:
         questions = active_questions(connection)
     with closing(vector_store.copilot(postgres.url)) as copilot:

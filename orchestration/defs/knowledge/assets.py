@@ -13,8 +13,6 @@ from orchestration.environment import PROJECT_ROOT
 from orchestration.resources.kafka import KafkaResource
 from orchestration.resources.postgres import PostgresResource
 from orchestration.resources.vector_store import VectorStoreResource
-from rag_assets.documents import CORPUS_DIR
-from rag_assets.index.refresh import read_source, refresh_index, refresh_insights
 
 GOLDEN_QUESTIONS = PROJECT_ROOT / "tests" / "evals" / "golden" / "questions.jsonl"
 INSIGHT_METRICS = ["intermediate", "int_equipment_metrics_hourly"]
@@ -28,6 +26,9 @@ INSIGHT_METRICS = ["intermediate", "int_equipment_metrics_hourly"]
 )
 def knowledge_corpus(postgres: PostgresResource) -> dg.MaterializeResult:
     """Runbooks and manuals, a row per version; a broken file is listed and keeps its last good text."""
+    from rag_assets.documents import CORPUS_DIR
+    from rag_assets.index.refresh import read_source
+
     change = read_source(postgres.url, CORPUS_DIR, source="corpus", tenant_id=None)
     broken = "\n".join(f"- `{item.path}`: {item.reason}" for item in change.broken) or "none"
     return dg.MaterializeResult(
@@ -52,6 +53,8 @@ def knowledge_corpus(postgres: PostgresResource) -> dg.MaterializeResult:
 )
 def knowledge_insights(postgres: PostgresResource) -> dg.MaterializeResult:
     """A document per machine from the marts: what changed this week; equal data leave it as it is."""
+    from rag_assets.index.refresh import refresh_insights
+
     change = refresh_insights(postgres.url)
     metadata = {"dagster/row_count": change.document_count, "changed": change.changed_count}
     return dg.MaterializeResult(metadata=metadata)
@@ -81,6 +84,8 @@ def knowledge_updates(postgres: PostgresResource, kafka: KafkaResource) -> dg.Ma
 )
 def knowledge_index(postgres: PostgresResource, vector_store: VectorStoreResource) -> dg.MaterializeResult:
     """The index build that answers questions; it does so only after every check has passed in the engine."""
+    from rag_assets.index.refresh import refresh_index
+
     store, embedder = vector_store.store(), vector_store.embedder()
     outcome = refresh_index(postgres.url, store, embedder, GOLDEN_QUESTIONS, datetime.now(UTC).date())
     metadata = {

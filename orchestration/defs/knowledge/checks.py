@@ -3,23 +3,28 @@
 The checks run inside the build, against the engine; here they only get their Dagster form.
 """
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
-from rag_assets.index.build import BuildOutcome, BuildStatus
-from rag_assets.index.refresh import CHECK_NAMES
+from rag_assets.index.check_names import CHECK_NAMES
+
+if TYPE_CHECKING:
+    from rag_assets.index.build import BuildOutcome
 
 INDEX_CHECKS = [dg.AssetCheckSpec(name, asset=["knowledge", "index"], blocking=True) for name in CHECK_NAMES]
 
 
-def check_results(outcome: BuildOutcome) -> list[dg.AssetCheckResult]:
+def check_results(outcome: "BuildOutcome") -> list[dg.AssetCheckResult]:
     """One result per declared check.
 
-    An unchanged corpus makes no build, and the live one passed them all. A check that did not run
+    An unchanged corpus makes no build, nor does one that is held; the live build passed them all. A check that did not run
     because an earlier one failed has not passed.
     """
-    if outcome.status is BuildStatus.UNCHANGED:
-        detail = f"{outcome.build_id} already holds this corpus and passed when it was built"
-        return [_result(name, True, detail) for name in CHECK_NAMES]
+    from rag_assets.index.build import BuildStatus
+
+    if outcome.status in (BuildStatus.UNCHANGED, BuildStatus.HELD):
+        return [_result(name, True, outcome.reason) for name in CHECK_NAMES]
     ran = {check.name: check for check in outcome.checks}
     return [
         _result(name, ran[name].passed, ran[name].detail)

@@ -4,16 +4,18 @@ Add a number here when it should plot in the web UI. Avoid computing: reports ha
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import psycopg
 
 from orchestration.ingest.contracts import SYSTEM_COLUMNS, TopicContract
 from orchestration.ingest.contracts.physical_types import PHYSICAL_TYPES
-from orchestration.ingest.landing_report import LandingReport
-from orchestration.ingest.ledger_check import LedgerReport
-from orchestration.ingest.topic_health import TopicHealth
+
+if TYPE_CHECKING:
+    from orchestration.ingest.landing_report import LandingReport
+    from orchestration.ingest.ledger_check import LedgerReport
+    from orchestration.ingest.topic_health import TopicHealth
 
 
 def column_schema(contract: TopicContract) -> dg.TableSchema:
@@ -31,7 +33,7 @@ def column_schema(contract: TopicContract) -> dg.TableSchema:
     return dg.TableSchema([*system, *fields])
 
 
-def landing_metadata(report: LandingReport, database_url: str) -> dict[str, Any]:
+def landing_metadata(report: "LandingReport", database_url: str) -> dict[str, Any]:
     """Metadata of one materialization of a raw table."""
     counts = report.counts
     ranges = [
@@ -68,7 +70,7 @@ def _table_rows(database_url: str, topic: str) -> int:
     return int(row[0]) if row else 0
 
 
-def ledger_metadata(report: LedgerReport) -> dict[str, Any]:
+def ledger_metadata(report: "LedgerReport") -> dict[str, Any]:
     """Metadata of one check of the ledger."""
     counts = report.counts
     faults = "\n".join(f"- {fault.severity}: {fault}" for fault in report.faults)
@@ -82,7 +84,7 @@ def ledger_metadata(report: LedgerReport) -> dict[str, Any]:
     }
 
 
-def health_metadata(found: Sequence[TopicHealth]) -> dict[str, Any]:
+def health_metadata(found: "Sequence[TopicHealth]") -> dict[str, Any]:
     """Metadata of one look at a topic: the worst tenant's numbers plot, every tenant has its line."""
     lines = [
         f"| {item.tenant_id} | {_volume(item)} | {item.keys} | {', '.join(item.new_keys) or 'none'} "
@@ -105,7 +107,7 @@ def health_metadata(found: Sequence[TopicHealth]) -> dict[str, Any]:
     }
 
 
-def _volume(item: TopicHealth) -> str:
+def _volume(item: "TopicHealth") -> str:
     if item.volume is None:
         return "no complete hour"
     usual = "too few days to compare" if item.volume.usual is None else f"usually {item.volume.usual:.0f}"

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-import dagster_dbt
 
 from orchestration.dbt_invocation import build_arguments, generate_docs
+from orchestration.dbt_library import dagster_dbt
 from orchestration.defs.warehouse.project import warehouse_project
 from orchestration.defs.warehouse.row_counts import with_row_counts
 from orchestration.defs.warehouse.translator import PREDICTIONS_TAG, WarehouseTranslator

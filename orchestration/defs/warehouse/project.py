@@ -6,8 +6,6 @@ happens once after a checkout and never again while the project stays as it is.
 
 from functools import cache
 
-import dagster_dbt
-
 from orchestration.dbt_invocation import (
     DBT_PROJECT_DIR,
     dbt_environment,
@@ -15,6 +13,7 @@ from orchestration.dbt_invocation import (
     process_environment,
     target_dir,
 )
+from orchestration.dbt_library import dagster_dbt
 from orchestration.environment import Environment
 
 

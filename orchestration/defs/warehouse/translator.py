@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-import dagster_dbt
 
 from orchestration.automation import WHEN_UPSTREAM_IS_SOUND
+from orchestration.dbt_library import dagster_dbt
 
 PREDICTIONS_TAG = "predictions"
 
