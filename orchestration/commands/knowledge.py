@@ -82,7 +82,9 @@ def _build_index(environment: Environment) -> None:
     try:
         with _failures_told(environment):
             store, embedder = _store(environment), configured_embedder(environment)
-            outcome = refresh_index(environment.database_url, store, embedder, GOLDEN_QUESTIONS, today)
+            outcome = refresh_index(
+                environment.database_url, store, embedder, GOLDEN_QUESTIONS, today, is_asked_for=True
+            )
     except EmptyCorpusError as error:
         _fail(str(error))
     for check in outcome.checks:
@@ -123,6 +125,8 @@ def index_forget(
 
 def index_rollback() -> None:
     """Let the build answer that answered before; a second call goes forward again.
+
+    Dagster builds nothing while the older build answers; `opsgraph index` or a second call lets it again.
 
     Example: `opsgraph index-rollback`
     """

@@ -51,6 +51,7 @@ class BuildStatus(Enum):
 
     PUBLISHED = "published"
     UNCHANGED = "unchanged"
+    HELD = "held"
     REJECTED = "rejected"
 
 
@@ -59,12 +60,14 @@ class BuildOutcome:
     """What `build_index` did.
 
     Attributes:
-        status: UNCHANGED means that the live build already holds this corpus.
-        build_id: The new build, or the live one where nothing changed.
+        status: UNCHANGED means that the live build already holds this corpus, HELD that a person went
+            back to it.
+        build_id: The new build, or the live one where nothing was built.
         embedded_count: Texts that had to be embedded; all others came from the cache.
         checks: Verification, empty where nothing changed.
         written_count: Points that were written; the others came with the base.
         base_build_id: The build that this one started as a copy of; None for a full one.
+        reason: Why nothing was built, in words.
     """
 
     status: BuildStatus
@@ -75,6 +78,7 @@ class BuildOutcome:
     checks: tuple[Check, ...] = ()
     written_count: int = 0
     base_build_id: str | None = None
+    reason: str = ""
 
 
 class EmptyCorpusError(RuntimeError):
@@ -88,6 +92,7 @@ def build_index(
     gates: Sequence[RetrievalGate] = (),
     settings: ChunkerSettings | None = None,
     alias: str = ALIAS,
+    is_asked_for: bool = True,
 ) -> BuildOutcome:
     """Index all of `rag.documents` and, if every check passes, let it answer.
 
@@ -100,6 +105,8 @@ def build_index(
         gates: Further checks by answers.
         settings: Chunk lengths.
         alias: The alias to move.
+        is_asked_for: Whether a person wants this build; one that runs by itself leaves a build alone that
+            a person went back to.
 
     Raises:
         EmptyCorpusError: `rag.documents` has no row: an empty index never replaces a full one.
@@ -116,9 +123,17 @@ def build_index(
         digest = corpus_digest(heads, *stamps)
         live = builds.current_build(connection, alias)
         if live and live.corpus_digest == digest and store.exists(live.build_id):
-            return BuildOutcome(
-                BuildStatus.UNCHANGED, live.build_id, live.document_count, live.chunk_count, embedded_count=0
+            if is_asked_for and builds.rolled_back_build(connection, alias):
+                builds.keep_build(connection, alias)
+            reason = f"{live.build_id} already holds this corpus and passed when it was built"
+            return _not_built(BuildStatus.UNCHANGED, live, reason)
+        left = None if is_asked_for else builds.rolled_back_build(connection, alias)
+        if live and left:
+            reason = (
+                f"{live.build_id} answers since somebody went back to it from {left}, and the corpus has "
+                "changed: index with `opsgraph index`, or go forward with `opsgraph index-rollback`"
             )
+            return _not_built(BuildStatus.HELD, live, reason)
         plan = _plan(connection, store, live, heads, stamps)
         keeper = PostgresKeeper(connection)
         made = make_points(load_corpus(connection, plan.difference.changed), embedder, keeper, settings)
@@ -148,6 +163,12 @@ def build_index(
             written_count=len(made.points),
             base_build_id=plan.base,
         )
+
+
+def _not_built(status: BuildStatus, live: IndexBuild, reason: str) -> BuildOutcome:
+    return BuildOutcome(
+        status, live.build_id, live.document_count, live.chunk_count, embedded_count=0, reason=reason
+    )
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,8 @@ def reject(connection: psycopg.Connection[Any], build_id: str, checks: Sequence[
 def roll_back(connection: psycopg.Connection[Any], alias: str = ALIAS) -> IndexBuild:
     """Move the alias to the build that it named before; a second call moves it back again.
 
+    While it names the older of the two, builds that nobody asked for are held back.
+
     Returns:
         The build that answers now.
 
@@ -134,6 +136,23 @@ def roll_back(connection: psycopg.Connection[Any], alias: str = ALIAS) -> IndexB
             f"{build.build_id if build else 'nothing'}"
         )
     return build
+
+
+def rolled_back_build(connection: psycopg.Connection[Any], alias: str = ALIAS) -> str | None:
+    """The build that a person went back from: the one before the alias's build is the younger of the two."""
+    row = connection.execute(
+        "select before.build_id from rag.index_aliases a "
+        "join rag.index_builds live on live.build_id = a.build_id "
+        "join rag.index_builds before on before.build_id = a.previous_build_id "
+        "where a.alias = %s and live.started_at < before.started_at",
+        (alias,),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def keep_build(connection: psycopg.Connection[Any], alias: str = ALIAS) -> None:
+    """Say that the alias's build is the right one: there is nothing to go back to, and nothing is held."""
+    connection.execute("update rag.index_aliases set previous_build_id = null where alias = %s", (alias,))
 
 
 def interrupted_builds(connection: psycopg.Connection[Any], alias: str = ALIAS) -> list[str]:

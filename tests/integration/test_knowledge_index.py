@@ -43,10 +43,15 @@ class Plant:
         """Write one document."""
         (self.documents / f"{name}.md").write_text(text)
 
-    def build(self, gates: Sequence = ()) -> BuildOutcome:
+    def build(self, gates: Sequence = (), is_asked_for: bool = True) -> BuildOutcome:
         """Read the folder for tenant `plant`, and index."""
         read_source(self.database_url, self.documents, "folder", "plant")
-        return build_index(self.database_url, self.store, self.embedder, gates)
+        return build_index(self.database_url, self.store, self.embedder, gates, is_asked_for=is_asked_for)
+
+    def roll_back(self) -> str:
+        """The build that answered before, or after."""
+        with psycopg.connect(self.database_url) as connection:
+            return builds.roll_back(connection).build_id
 
     def alias(self) -> str | None:
         """The build that answers."""
@@ -173,6 +178,43 @@ def test_rollback_goes_back_and_forth(plant: Plant) -> None:
     assert "fan" not in plant.find("fan")
     with psycopg.connect(plant.database_url) as connection:
         assert builds.roll_back(connection).build_id == second.build_id
+
+
+def test_a_rollback_holds_until_a_person_ends_it(plant: Plant) -> None:
+    """Forbids that the next change of the data publishes what somebody has just taken back."""
+    first = plant.build()
+    plant.write("fan", "# Fan\n\nWrong.\n")
+    second = plant.build(is_asked_for=False)
+    assert plant.roll_back() == first.build_id
+    held = plant.build(is_asked_for=False)
+    assert (held.status, held.build_id, plant.alias()) == (BuildStatus.HELD, first.build_id, first.build_id)
+    assert f"went back to it from {second.build_id}" in held.reason
+
+    assert plant.roll_back() == second.build_id
+    plant.write("fan", "# Fan\n\nRight.\n")
+    third = plant.build(is_asked_for=False)
+    assert (third.status, plant.alias()) == (BuildStatus.PUBLISHED, third.build_id)
+
+    plant.roll_back()
+    fourth = plant.build()
+    assert (fourth.status, plant.alias()) == (BuildStatus.PUBLISHED, fourth.build_id)
+    plant.roll_back()
+    (plant.documents / "fan.md").write_text("# Fan\n\nWrong.\n")
+    plant.write("belt", "# Drive belt\n\nNew.\n")
+    assert plant.build(is_asked_for=False).status is BuildStatus.HELD
+
+
+def test_indexing_the_corpus_of_the_older_build_ends_the_hold(plant: Plant) -> None:
+    """Forbids a hold that lasts although a person has put the corpus right and indexed it."""
+    first = plant.build()
+    plant.write("fan", "# Fan\n\nWrong.\n")
+    plant.build()
+    plant.roll_back()
+    (plant.documents / "fan.md").unlink()
+    assert (plant.build().status, plant.alias()) == (BuildStatus.UNCHANGED, first.build_id)
+    plant.write("fan", "# Fan\n\nRight.\n")
+
+    assert plant.build(is_asked_for=False).status is BuildStatus.PUBLISHED
 
 
 def test_nothing_to_roll_back_to_is_said(plant: Plant) -> None:

@@ -18,7 +18,7 @@ INDEX_CHECKS = [dg.AssetCheckSpec(name, asset=["knowledge", "index"], blocking=T
 def check_results(outcome: "BuildOutcome") -> list[dg.AssetCheckResult]:
     """One result per declared check.
 
-    An unchanged corpus makes no build, nor does one that is held; the live build passed them all. A check that did not run
+    Where nothing was built the live build stands, which passed them all. A check that did not run
     because an earlier one failed has not passed.
     """
     from rag_assets.index.build import BuildStatus
