@@ -98,12 +98,13 @@ def _document(
     since, now = window["since"].date(), window["now"].date()
     title = f"What changed on {machine.equipment_id} in the week to {now}"
     lines = [f"# {title}", "", "## Summary", "", _summary(machine, weeks, events), ""]
-    if weeks.get(True):
+    pairs = _pairs(weeks)
+    if pairs:
         lines += ["## Readings", "", f"Means of hourly means, {since} to {now}.", ""]
         lines += ["| metric | this week | week before | change |", "| --- | --- | --- | --- |"]
         lines += [
             f"| {name} | {_number(value)} | {_number(old)} | {_change(value, old)} |"
-            for name, value, old in _pairs(weeks)
+            for name, value, old in pairs
         ]
         lines.append("")
     if events:
@@ -129,22 +130,41 @@ def _document(
 
 def _summary(machine: _Machine, weeks: dict[bool, dict[str, Any]], events: Sequence[dict[str, Any]]) -> str:
     name = f"{machine.equipment_id} ({machine.equipment_model or 'model unknown'})"
-    moved = [
-        f"{metric} {_change(value, old)}"
-        for metric, value, old in _pairs(weeks)
-        if value is not None and old and abs(value / old - 1) >= _LEAST_CHANGE
-    ]
-    said = f"{name}: " + (", ".join(moved) if moved else "no metric's mean moved by 5 % or more")
     counts = {kind: sum(row["times"] for row in events if row["event_type"] == kind) for kind in
               dict.fromkeys(row["event_type"] for row in events)}  # fmt: skip
     happened = ", ".join(f"{count} × {kind}" for kind, count in counts.items()) or "no event"
-    return f"{said}; {happened}."
+    return f"{name}: {_movement(weeks)}; {happened}."
+
+
+def _movement(weeks: dict[bool, dict[str, Any]]) -> str:
+    """What the readings did. A silent machine has no news, which is not good news."""
+    pairs, silent = _pairs(weeks), _silent(weeks)
+    if not pairs:
+        return "no readings this week" + (", though there were some the week before" if silent else "")
+    if not any(old is not None for _, _, old in pairs):
+        return "nothing to compare with: no readings the week before"
+    moved = [
+        f"{metric} {_change(value, old)}"
+        for metric, value, old in pairs
+        if value is not None and old and abs(value / old - 1) >= _LEAST_CHANGE
+    ]
+    moved += [f"no {metric} this week" for metric in silent]
+    return ", ".join(moved) or "no metric's mean moved by 5 % or more"
+
+
+def _silent(weeks: dict[bool, dict[str, Any]]) -> list[str]:
+    """Metrics of the week before that this week lacks."""
+    this, before = weeks.get(True, {}), weeks.get(False, {})
+    return [name for name in _metric_names(before) if before[name] is not None and this.get(name) is None]
 
 
 def _pairs(weeks: dict[bool, dict[str, Any]]) -> list[tuple[str, float | None, float | None]]:
     this, before = weeks.get(True, {}), weeks.get(False, {})
-    names = [name for name in this if name not in ("tenant_id", "equipment_id", "is_this_week")]
-    return [(name, this[name], before.get(name)) for name in names if this[name] is not None]
+    return [(name, this[name], before.get(name)) for name in _metric_names(this) if this[name] is not None]
+
+
+def _metric_names(week: dict[str, Any]) -> list[str]:
+    return [name for name in week if name not in ("tenant_id", "equipment_id", "is_this_week")]
 
 
 def _change(value: float | None, old: float | None) -> str:
