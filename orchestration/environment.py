@@ -242,6 +242,20 @@ class Environment(BaseSettings):
         description="Days of landing after which the lake's files move to its archived prefix. "
         "Unset: they stay.",
     )
+    invalid_share_warn: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        validation_alias="OPSGRAPH_INVALID_SHARE_WARN",
+        description="Share of refused messages in a topic's newest 24 h above which its check warns.",
+    )
+    invalid_share_fail: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        validation_alias="OPSGRAPH_INVALID_SHARE_FAIL",
+        description="Share above which the check fails as an error.",
+    )
     dagster_runs_kept_days: int = Field(
         default=90,
         ge=1,

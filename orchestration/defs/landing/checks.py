@@ -1,17 +1,18 @@
 """The ledger's arithmetic as a blocking check of each raw table, and the share of refused messages.
 
+The blocking check counts the rows that no earlier check has counted; the nightly care counts all of them.
+
 Add a check here when it judges what was landed. Avoid the arithmetic: `ledger_check` does it.
 """
 
 import dagster as dg
 
 from orchestration.defs.landing.assets import CONTRACTS, LANDED, raw_key
+from orchestration.environment import Environment
 from orchestration.ingest.contracts import TopicContract
 from orchestration.resources.kafka import KafkaResource
 from orchestration.resources.lake import LakeResource
 from orchestration.resources.postgres import PostgresResource
-
-INVALID_SHARE_LIMIT = 0.01
 
 
 def ledger_check(contract: TopicContract) -> dg.AssetChecksDefinition:
@@ -31,32 +32,31 @@ def ledger_check(contract: TopicContract) -> dg.AssetChecksDefinition:
         from orchestration.ingest.ledger_check import check_ledger
 
         services = landing_services(postgres, kafka, lake)
-        report = check_ledger(services, CONTRACTS, [contract.topic])
+        report = check_ledger(services, CONTRACTS, [contract.topic], is_full=False)
         return dg.AssetCheckResult(passed=report.is_balanced, metadata=ledger_metadata(report))
 
     return ledger_balances
 
 
 def invalid_share_check(contract: TopicContract) -> dg.AssetChecksDefinition:
-    """A warning when a topic's sources send too much that its contract refuses."""
+    """A warning, then an error, when a topic's sources send too much that its contract refuses."""
 
     @dg.asset_check(
         asset=raw_key(contract),
         name="invalid_share",
-        description=f"At most {INVALID_SHARE_LIMIT:.0%} of all messages was refused or discarded.",
+        description="Share of refused and discarded messages in the 24 h before the newest landing: warns "
+        "above 1 %, fails above 5 % (OPSGRAPH_INVALID_SHARE_WARN, OPSGRAPH_INVALID_SHARE_FAIL).",
     )
     def invalid_share(postgres: PostgresResource) -> dg.AssetCheckResult:
+        from orchestration.ingest.recent_landing import invalid_share as share_of
+
+        settings = Environment()
         with postgres.connect() as connection:
-            row = connection.execute(
-                "select coalesce(sum(dead_lettered + discarded), 0)::float8, "
-                "coalesce(sum(landed), 0)::float8 from ops.landing_ledger where topic = %s",
-                (contract.topic,),
-            ).fetchone()
-        invalid, landed = row or (0.0, 0.0)
-        share = invalid / (invalid + landed) if invalid else 0.0
+            share = share_of(connection, contract.topic)
+        is_error = share > settings.invalid_share_fail
         return dg.AssetCheckResult(
-            passed=share <= INVALID_SHARE_LIMIT,
-            severity=dg.AssetCheckSeverity.WARN,
+            passed=share <= min(settings.invalid_share_warn, settings.invalid_share_fail),
+            severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
             metadata={"share": share},
         )
 

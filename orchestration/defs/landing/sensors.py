@@ -6,6 +6,7 @@ for offsets, a run lands them.
 
 import dagster as dg
 
+from orchestration.defs.landing.asking import EVIDENCE_TAG, key_to_ask_again
 from orchestration.defs.landing.assets import LANDED, raw_key, raw_tables
 from orchestration.resources.kafka import KafkaResource
 from orchestration.resources.lake import LakeResource
@@ -31,7 +32,7 @@ land = dg.define_asset_job(
 def kafka_lag(
     context: dg.SensorEvaluationContext, postgres: PostgresResource, kafka: KafkaResource, lake: LakeResource
 ) -> dg.SensorResult | dg.SkipReason:
-    """The cursor is the evidence of the last request: the same offsets are never asked for twice."""
+    """The cursor is the evidence of the last request: the same offsets are asked for again if it failed."""
     from orchestration.defs.landing.services import landing_services
     from orchestration.ingest.lag import waiting_evidence
 
@@ -40,8 +41,10 @@ def kafka_lag(
         return dg.SkipReason(f"{found.holder} lands the topics")
     if not found.evidence:
         return dg.SkipReason("nothing waits")
-    if found.evidence == context.cursor:
+    is_new = found.evidence != context.cursor
+    run_key = found.evidence if is_new else key_to_ask_again(context.instance, land.name, found.evidence)
+    if run_key is None:
         return dg.SkipReason(f"a run for {found.evidence} was requested before")
     keys = [raw_key(item) for item in LANDED if item.topic in found.topics]
-    request = dg.RunRequest(run_key=found.evidence, asset_selection=keys, tags={"evidence": found.evidence})
+    request = dg.RunRequest(run_key=run_key, asset_selection=keys, tags={EVIDENCE_TAG: found.evidence})
     return dg.SensorResult(run_requests=[request], cursor=found.evidence)

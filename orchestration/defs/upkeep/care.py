@@ -1,6 +1,6 @@
-"""Nightly care: files and snapshots of the lake, and refused messages whose time has passed.
+"""Nightly care: the ledger's proof over everything, files of the lake, and what has had its time.
 
-Add an op here when something else must be kept small. Avoid deciding what may go: `ingest` does.
+Add an op here when something else must be kept small or proven. Avoid deciding what may go: `ingest` does.
 """
 
 from datetime import timedelta
@@ -72,9 +72,28 @@ def forget_old_runs(context: dg.OpExecutionContext) -> None:
     context.add_output_metadata({"runs": forgotten})
 
 
+@dg.op(description="Count every row of raw and lake against the ledger, also those counted before.")
+def count_everything_again(
+    context: dg.OpExecutionContext, postgres: PostgresResource, kafka: KafkaResource, lake: LakeResource
+) -> None:
+    """Fails where a row is gone that an earlier check has counted: a landing's own check counts new rows."""
+    from orchestration.ingest.contracts import load_contracts
+    from orchestration.ingest.landing import landed_topics
+    from orchestration.ingest.ledger_check import check_ledger
+
+    contracts = load_contracts()
+    report = check_ledger(landing_services(postgres, kafka, lake), contracts, landed_topics(contracts))
+    context.add_output_metadata(
+        {"rows": report.counts.landed, "faults": [str(item) for item in report.faults]}
+    )
+    if not report.is_balanced:
+        raise dg.Failure("; ".join(map(str, report.faults)), allow_retries=False)
+
+
 @dg.job(description="Care of what landing and Dagster keep.", executor_def=dg.in_process_executor)
 def care() -> None:
     """Set off nightly, or by hand."""
+    count_everything_again()
     keep_up_lake()
     expire_dead_letters()
     move_old_days()

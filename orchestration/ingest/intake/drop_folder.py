@@ -100,7 +100,7 @@ def s3_folder(client: Any, bucket: str, prefix: str) -> Folder:
     Raises:
         FolderError: When its files are listed: no such bucket, no access, no answer.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
 
     start = prefix.strip("/") + "/" if prefix.strip("/") else ""
 
