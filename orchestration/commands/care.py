@@ -60,7 +60,11 @@ def erase(
     )
     for finding in done.findings:
         console.print(f"  [red]{escape(finding.place)}[/red]: {finding.rows} rows")
-    console.print("Kafka keeps its messages until the retention of their topics (`retention.ms`) has passed.")
+    console.print(
+        "Kafka keeps its messages, those of the `.dlq` topics too, until the retention of their topics "
+        "(`retention.ms`) has passed.",
+        soft_wrap=True,
+    )
     if not done.is_complete:
         raise typer.Exit(1)
 
@@ -179,6 +183,8 @@ def expire(
         console.print(f"[yellow]Nothing was deleted: {escape(reasons)}[/yellow]")
     else:
         console.print(f"{expiry.count:,} dead letters " + ("would expire" if dry_run else "have expired"))
+        if expiry.sent:
+            console.print(f"{expiry.sent:,} notes of sent messages have gone.")
 
 
 @lake_app.command("upkeep")

@@ -15,20 +15,26 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from orchestration.ingest.contracts import Direction, TopicContract
 from orchestration.ingest.dead_letters import Selection, find
 from orchestration.ingest.lake import Lake
 from orchestration.ingest.lake_journal import LakeJournal, renew_letters
-from orchestration.ingest.pii import TENANT_KEY, token_of
+from orchestration.ingest.pii import ALL_TENANTS, TENANT_KEY, tenant_of, token_of
+from orchestration.ingest.postgres_sink import headers_from_json
 from orchestration.ingest.services import LandingServices
+from orchestration.ingest.spellings import Spellings, spellings
 
 ERASED = b"opsgraph erased: the person that this message named asked for it\n"
+ERASED_REASON = "the person that this message named was erased"
 TOKEN_FORM = re.compile(r"pii_[0-9a-f]{32}")
 TEXT_TYPES = ("text", "character varying", "jsonb", "json", "bytea")
 # Copies of the originals that are meant to be there; their keys are what an erasure deletes.
-NOT_SEARCHED = {("ops", "pii_vault"), ("ops", "pii_keys"), ("ops", "erasures")}
+NOT_SEARCHED = {("ops", "pii_vault"), ("ops", "pii_keys"), ("ops", "erasures")} | {
+    ("ops", "dead_letters"), ("ops", "outbox"),  # searched message by message
+}  # fmt: skip
 SEARCHED_SCHEMAS = ("raw", "intermediate", "marts", "ml", "rag", "logs", "ops")
 
 
@@ -53,7 +59,7 @@ class Erasure:
         token: Token that stands for the person in every table.
         had_key: Whether there was a key to delete.
         dead_letters: Dead letters whose bytes were taken out.
-        searched: Columns and lake tables that were searched.
+        searched: Columns, lake tables and kinds of kept messages that were searched.
         findings: Where the value can still be read; empty is the proof.
     """
 
@@ -97,7 +103,8 @@ def erase(
         )
     with psycopg.connect(services.database_url) as connection:
         token = _token(connection, tenant_id, value)
-        letters = _erase_dead_letters(connection, value)
+        named = spellings(value)
+        letters = _erase_dead_letters(connection, tenant_id, named)
         lake = Lake(services.lake_url, services.catalog_uri)
         renew_letters(connection, lake, _landed(contracts), letters)
         deleted = connection.execute(
@@ -107,7 +114,7 @@ def erase(
             "delete from ops.pii_vault where tenant_id = %s and subject_token = %s", (tenant_id, token)
         )
         connection.commit()
-        findings, searched = _search(connection, services, contracts, value)
+        findings, searched = _search(connection, services, contracts, tenant_id, named)
         erasure = Erasure(tenant_id, token, deleted > 0, len(letters), searched, tuple(findings))
         connection.execute(
             """
@@ -133,79 +140,103 @@ def _landed(contracts: Mapping[str, TopicContract]) -> list[TopicContract]:
     return [contract for contract in contracts.values() if contract.direction is Direction.IN]
 
 
-def _erase_dead_letters(connection: psycopg.Connection[Any], value: str) -> list[int]:
+def _erase_dead_letters(connection: psycopg.Connection[Any], tenant_id: str, named: Spellings) -> list[int]:
     """Take the bytes out of dead letters that name the person; the rows and their counts stay."""
-    word = _word(value)
-    named = [
+    letters = [
         letter.dead_letter_id
         for letter in find(connection, Selection(is_replayed=None))
-        if any(part and word.search(part) for part in (letter.payload, letter.message_key))
+        if _may_name(tenant_id, letter.message_key) and named.is_in(_parts(asdict(letter)))
     ]
     connection.execute(
         """
-        update ops.dead_letters set payload = %s, message_key = null, headers = '[]', erased_at = now()
+        update ops.dead_letters
+        set payload = %s, message_key = null, headers = '[]', error_message = %s, erased_at = now()
         where dead_letter_id = any(%s)
         """,
-        (ERASED, named),
+        (ERASED, ERASED_REASON, letters),
     )
-    # What waits for the dead-letter topic is the same message; its place in the ledger does not change.
+    # The same message on its way to the dead-letter topic, or there already. What waits still leaves, with
+    # the last four headers alone: they tell a repetition, and the producer did not write them.
     connection.execute(
         """
-        update ops.outbox as o set payload = %s, message_key = null
+        update ops.outbox as o set payload = case when o.payload is not null then %s end, message_key = null,
+            headers = jsonb_path_query_array(o.headers, '$[last - 3 to last]')
         from ops.dead_letters as d
-        where d.dead_letter_id = any(%s) and o.payload is not null
-            and o.headers @> jsonb_build_array(jsonb_build_array(
-                'source_offset', encode(convert_to(d.kafka_offset::text, 'UTF8'), 'base64')))
-            and o.headers @> jsonb_build_array(jsonb_build_array(
-                'source_topic_id', encode(convert_to(d.topic_id::text, 'UTF8'), 'base64')))
+        where d.dead_letter_id = any(%s)
+            and jsonb_path_query_array(o.headers, '$[last - 2 to last]') = jsonb_build_array(
+                jsonb_build_array('source_topic_id', encode(d.topic_id::text::bytea, 'base64')),
+                jsonb_build_array('source_partition', encode(d.kafka_partition::text::bytea, 'base64')),
+                jsonb_build_array('source_offset', encode(d.kafka_offset::text::bytea, 'base64')))
         """,
-        (ERASED, named),
+        (ERASED, letters),
     )
-    return named
+    return letters
 
 
-def _word(value: str) -> "re.Pattern[bytes]":
-    """The value, not followed by what would make it another one: T-17 is not found in T-170.
+def _may_name(tenant_id: str, message_key: bytes | None) -> bool:
+    """Whether a message is the tenant's, or nobody can tell whose it is."""
+    return tenant_of(message_key) in (tenant_id, ALL_TENANTS)
 
-    >>> bool(_word("T-17").search(b"by T-170")), bool(_word("T-17").search(b'"T-17"'))
-    (False, True)
-    """
-    # What stands before is not looked at: Avro writes a length there, and some lengths are letters.
-    return re.compile(re.escape(value.encode()) + rb"(?![0-9A-Za-z])")
+
+def _parts(letter: Mapping[str, Any]) -> Iterator[bytes | None]:
+    """Everything of a message in which a person can be named."""
+    yield letter["payload"]
+    yield letter["message_key"]
+    yield str(letter.get("error_message", "")).encode()
+    for name, header in headers_from_json(letter["headers"]):
+        yield name.encode()
+        yield header
 
 
 def _search(
     connection: psycopg.Connection[Any],
     services: LandingServices,
     contracts: Mapping[str, TopicContract],
-    value: str,
+    tenant_id: str,
+    named: Spellings,
 ) -> tuple[list[Finding], int]:
-    found: list[Finding] = []
-    searched = 0
-    for schema, table, column, kind in _text_columns(connection):
-        searched += 1
-        text = sql.SQL("{}::text").format(sql.Identifier(column))
-        pattern = r"(^|[^0-9A-Za-z])" + re.escape(value) + r"($|[^0-9A-Za-z])"
-        if kind == "bytea":
-            text = sql.SQL("encode({}, 'escape')").format(sql.Identifier(column))
-            pattern = re.escape(value) + r"($|[^0-9A-Za-z])"
-        query = sql.SQL("select count(*) from {} where {} ~ %s").format(sql.Identifier(schema, table), text)
-        row = connection.execute(query, (pattern,)).fetchone()
-        if row and row[0]:
-            found.append(Finding(f"{schema}.{table}.{column}", int(row[0])))
+    """Search everything that is the tenant's or can't be told apart; gives findings and places."""
+    counted = dict(_in_messages(connection, tenant_id, named))
+    for schema, table, column, kind, has_tenant in _text_columns(connection):
+        name = sql.Identifier(column)
+        is_bytes = kind == "bytea"
+        text = sql.SQL("encode({}, 'escape')" if is_bytes else "{}::text").format(name)
+        own = sql.SQL("(tenant_id::text = %(tenant)s or tenant_id is null) and " if has_tenant else "")
+        query = sql.SQL("select count(*) from {} where {} {} ~ %(pattern)s").format(
+            sql.Identifier(schema, table), own, text
+        )
+        pattern = named.escaped if is_bytes else named.text
+        row = connection.execute(query, {"tenant": tenant_id, "pattern": pattern}).fetchone()
+        counted[f"{schema}.{table}.{column}"] = int(row[0]) if row else 0
     lake = Lake(services.lake_url, services.catalog_uri)
     for contract in _landed(contracts):
-        searched += 1
-        if rows := _in_lake(lake, contract, value):
-            found.append(Finding(f"lake {contract.table}", rows))
-    return found, searched
+        counted[f"lake {contract.table}"] = _in_lake(lake, contract, tenant_id, named)
+    return [Finding(place, rows) for place, rows in counted.items() if rows], len(counted)
 
 
-def _text_columns(connection: psycopg.Connection[Any]) -> Iterator[tuple[str, str, str, str]]:
+def _in_messages(
+    connection: psycopg.Connection[Any], tenant_id: str, named: Spellings
+) -> Iterator[tuple[str, int]]:
+    """Kept messages: their tenant stands in their key, and their headers are encoded."""
+    letters = (asdict(letter) for letter in find(connection, Selection(is_replayed=None)))
+    with connection.cursor(row_factory=dict_row) as cursor:
+        waiting = cursor.execute("select message_key, payload, headers from ops.outbox").fetchall()
+    for place, messages in (("ops.dead_letters", letters), ("ops.outbox", waiting)):
+        yield (
+            place,
+            sum(named.is_in(_parts(item)) for item in messages if _may_name(tenant_id, item["message_key"])),
+        )
+
+
+def _text_columns(connection: psycopg.Connection[Any]) -> Iterator[tuple[str, str, str, str, bool]]:
     """Every column that can hold a text, of tables (a partitioned table stands for its partitions)."""
     rows = connection.execute(
         """
-        select c.table_schema, c.table_name, c.column_name, c.data_type
+        select c.table_schema, c.table_name, c.column_name, c.data_type, exists (
+            select from information_schema.columns as t
+            where t.table_schema = c.table_schema and t.table_name = c.table_name
+                and t.column_name = 'tenant_id'
+        )
         from information_schema.columns as c
         inner join pg_class as t on t.oid = format('%%I.%%I', c.table_schema, c.table_name)::regclass
         where (c.table_schema = any(%s) or c.table_schema like 'asof\\_%%') and c.data_type = any(%s)
@@ -214,23 +245,27 @@ def _text_columns(connection: psycopg.Connection[Any]) -> Iterator[tuple[str, st
         """,
         (list(SEARCHED_SCHEMAS), list(TEXT_TYPES)),
     ).fetchall()
-    for schema, table, column, kind in rows:
+    for schema, table, *column in rows:
         if (schema, table) not in NOT_SEARCHED:
-            yield schema, table, column, kind
+            yield schema, table, *column
 
 
-def _in_lake(lake: Lake, contract: TopicContract, value: str) -> int:
+def _in_lake(lake: Lake, contract: TopicContract, tenant_id: str, named: Spellings) -> int:
     """Rows of a lake table that hold the value in any text column, and refused messages beside them."""
     import polars as pl
+    from pyiceberg.expressions import EqualTo, IsNull, Or
 
     table = lake.existing_table(contract)
     if table is None:
         return 0
-    pattern = r"(^|[^0-9A-Za-z])" + re.escape(value) + r"($|[^0-9A-Za-z])"
     texts = [field.name for field in contract.fields if field.physical_type == "string"]
+    own = Or(EqualTo("tenant_id", tenant_id), IsNull("tenant_id"))  # pyright: ignore[reportCallIssue]
     rows = 0
-    for batch in table.scan(selected_fields=tuple(texts)).to_arrow_batch_reader():
+    for batch in table.scan(row_filter=own, selected_fields=tuple(texts)).to_arrow_batch_reader():
         frame = pl.DataFrame(batch)
-        rows += frame.filter(pl.any_horizontal(pl.col(texts).str.contains(pattern))).height
-    word = _word(value)
-    return rows + sum(bool(word.search(part)) for part in LakeJournal(table).refused_bytes())
+        rows += frame.filter(pl.any_horizontal(pl.col(texts).str.contains(named.text))).height
+    return rows + sum(
+        named.is_in(_parts(letter))
+        for letter in LakeJournal(table).letters()
+        if _may_name(tenant_id, letter["message_key"])
+    )

@@ -155,14 +155,18 @@ class LakeJournal:
                 self._write(Kind.LETTERS, renewed, _age_of(path))
                 self._filesystem.delete_file(path)
 
-    def refused_bytes(self) -> Iterator[bytes]:
-        """Keys and payloads of every kept dead letter, older states included, to be searched."""
+    def highest(self, kind: Kind) -> int:
+        """Highest number (`KEYS`) of the kept rows of a kind; 0 where there is none."""
+        return max((_key(line, kind) for path in self.paths(kind) for line in self.lines(path)), default=0)
+
+    def letters(self) -> Iterator[dict[str, Any]]:
+        """Every kept dead letter as its row was, older states included; bytes as bytes."""
         for path in self.paths(Kind.LETTERS):
             for line in self.lines(path):
                 kept = json.loads(line)
-                for part in (kept["message_key"], kept["payload"]):
-                    if part:
-                        yield bytes.fromhex(part.removeprefix("\\x"))
+                for name in ("message_key", "payload"):
+                    kept[name] = None if kept[name] is None else bytes.fromhex(kept[name][len("\\x") :])
+                yield kept
 
     def merge(self) -> int:
         """Make few files of many, with the table's lock held.

@@ -31,11 +31,19 @@ class Hold:
 
 @dataclass(frozen=True)
 class Expiry:
-    """What would go or has gone, by topic; what a hold keeps; and the letters whose bytes have gone."""
+    """What would go or has gone.
+
+    Attributes:
+        by_topic: Dead letters.
+        held: Holds that keep everything.
+        ids: Letters whose bytes have gone.
+        sent: Rows of the outbox whose messages had left long ago.
+    """
 
     by_topic: dict[str, int]
     held: Sequence[Hold]
     ids: Sequence[int] = ()
+    sent: int = 0
 
     @property
     def count(self) -> int:
@@ -76,9 +84,10 @@ def holds(connection: psycopg.Connection[Any]) -> list[Hold]:
 
 
 def expire_dead_letters(connection: psycopg.Connection[Any], age: timedelta, is_dry_run: bool) -> Expiry:
-    """Delete the bytes of dead letters that are older than `age`; their rows and counts stay.
+    """Delete the bytes of dead letters that are older than `age`, replayed or not; rows and counts stay.
 
-    A refused message can't be read, so nobody knows whose it is: any hold keeps all of them.
+    Notes of messages that were sent before then (their keys and headers) go with them. A refused message
+    can't be read, so nobody knows whose it is: any hold keeps all of them.
 
     Args:
         connection: The caller's transaction.
@@ -86,12 +95,13 @@ def expire_dead_letters(connection: psycopg.Connection[Any], age: timedelta, is_
         is_dry_run: Count only.
     """
     held = holds(connection)
-    due = "landed_at < now() - %s and replayed_at is null and expired_at is null and erased_at is null"
+    due = "landed_at < now() - %s and expired_at is null and erased_at is null"
     rows = connection.execute(
         f"select topic, count(*) from ops.dead_letters where {due} group by topic order by topic",  # noqa: S608
         (age,),
     ).fetchall()
     gone: list[int] = []
+    sent = 0
     if not is_dry_run and not held:
         changed = connection.execute(
             f"update ops.dead_letters set payload = %s, headers = '[]', expired_at = now() where {due} "  # noqa: S608
@@ -99,7 +109,8 @@ def expire_dead_letters(connection: psycopg.Connection[Any], age: timedelta, is_
             (EXPIRED, age),
         )
         gone = [int(row[0]) for row in changed]
-    return Expiry({str(topic): int(count) for topic, count in rows}, held, gone)
+        sent = connection.execute("delete from ops.outbox where sent_at < now() - %s", (age,)).rowcount
+    return Expiry({str(topic): int(count) for topic, count in rows}, held, gone, sent)
 
 
 def expire_everywhere(

@@ -1,13 +1,14 @@
 """Erasing a person leaves counts and hashes, and nothing that can be read."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from landing_plant import LOGS, MAINTENANCE, STARTED_AT, Plant
+from landing_plant import LOGS, MAINTENANCE, STARTED_AT, Plant, log_line
 
-from orchestration.ingest.erasure import UnknownSubjectError, erase
+from orchestration.ingest.erasure import Erasure, UnknownSubjectError, erase
 from orchestration.ingest.lake import Lake
 from orchestration.ingest.lake_journal import LakeJournal
 from orchestration.ingest.lake_writer import FlushSettings, LakeWriter
@@ -80,7 +81,7 @@ def test_a_refused_message_of_another_topic_is_emptied_in_the_lake_too(plant: Pl
     LakeWriter(_lake(plant), plant.contract(LOGS), plant.services.database_url, FlushSettings()).catch_up()
 
     def kept() -> bytes:
-        return b"".join(LakeJournal(_table(plant)).refused_bytes())
+        return b"".join(letter["payload"] for letter in LakeJournal(_table(plant)).letters())
 
     assert kept().count(b"T-17") == 2, "a writer that is opened again records nothing twice"
 
@@ -93,6 +94,65 @@ def test_a_refused_message_of_another_topic_is_emptied_in_the_lake_too(plant: Pl
     expire_everywhere(plant.services, plant.contracts.values(), timedelta(days=90), is_dry_run=False)
     assert b"T-170" not in kept()
     assert plant.check(LOGS).is_balanced
+
+
+def _erase(plant: Plant, value: str) -> Erasure:
+    return erase(plant.services, plant.contracts, "demo-plant", value, "somebody", "left the plant")
+
+
+def test_another_tenants_namesake_keeps_the_letters(plant: Plant) -> None:
+    """Forbids an erasure that destroys what another tenant has of another person of the same name."""
+    land(plant, event(0, "T-17"))
+    keys = (b"demo-plant/x", b"other/x", None)
+    for key in keys:
+        plant.produce(LOGS, [b'{"by": "T-17'], key=key)
+    plant.produce(LOGS, [json.dumps(log_line(0, tenant_id="other", message="by T-17")).encode()])
+    plant.land(LOGS)
+
+    erasure = _erase(plant, "T-17")
+
+    assert erasure.dead_letters == 2
+    assert erasure.is_complete, erasure.findings
+    left = "select message_key, erased_at is not null from ops.dead_letters order by kafka_offset"
+    assert plant.query(left) == [(None, True), (b"other/x", False), (None, True)]
+
+
+def test_every_spelling_of_a_name_and_every_header_is_found(plant: Plant) -> None:
+    """Forbids a proof that is false: escaped JSON, bytes beyond ASCII, headers, rows that were sent."""
+    name = "Jörg Müller"
+    land(plant, event(0, name))
+    plant.produce(
+        LOGS,
+        [
+            b'{"by": "J\\u00f6rg M\\u00FCller',
+            '{"by": "Jörg Müller'.encode(),
+            '{"by": "Jörg Müllerson'.encode(),
+            b'{"said": "{\\"by\\": \\"J\\\\u00f6rg M\\\\u00fcller',
+        ],
+    )
+    plant.produce(LOGS, [b"{broken"], headers=[("author", name.encode())])
+    plant.produce(LOGS, [b"{broken"], key=f"{name}/x".encode())
+    plant.produce(LOGS, [b'{"by": "Anna'], key=b"demo-plant/x")
+    plant.land(LOGS)
+    with psycopg.connect(plant.services.database_url) as connection:
+        connection.execute("create table ops.a_copy (tenant_id text, kept bytea, said text)")
+        connection.execute(
+            "insert into ops.a_copy values ('demo-plant', %s, %s), ('other', %s, %s)",
+            (b"by " + name.encode(), "line\\nJ\\u00f6rg M\\u00fcller", name.encode(), name),
+        )
+
+    erasure = _erase(plant, name)
+
+    emptied = "select kafka_offset from ops.dead_letters where erased_at is not null order by 1"
+    assert [offset for (offset,) in plant.query(emptied)] == [0, 1, 3, 4]
+    found = {finding.place: finding.rows for finding in erasure.findings}
+    assert found == {"ops.a_copy.kept": 1, "ops.a_copy.said": 1}
+    headers = plant.query("select headers from ops.outbox order by outbox_id")
+    named = [{str(pair[0]) for pair in row[0]} for row in headers]
+    assert "author" not in set().union(*named)
+    assert all("source_offset" in names for names in named)  # a repetition can still be told
+    kept = LakeJournal(_table(plant)).letters()
+    assert [len(letter["headers"]) for letter in kept] == [0] * 7
 
 
 def _lake(plant: Plant) -> Lake:
@@ -141,3 +201,19 @@ def test_old_dead_letters_lose_their_bytes_and_a_hold_keeps_them(plant: Plant) -
         assert expire_dead_letters(connection, timedelta(0), is_dry_run=False).count == 1
     assert plant.query("select expired_at is not null from ops.dead_letters") == [(True,)]
     assert plant.check(MAINTENANCE).is_balanced
+
+
+def test_bytes_of_replayed_letters_and_sent_messages_go_too(plant: Plant) -> None:
+    """Forbids a retention under which the bytes of what was repaired stay for ever."""
+    plant.produce(LOGS, [b"{one", b"{two"], headers=[("author", b"T-17")])
+    plant.land(LOGS)
+    with psycopg.connect(plant.services.database_url, autocommit=True) as connection:
+        connection.execute("update ops.dead_letters set replayed_at = now() where kafka_offset = 1")
+        connection.execute("insert into ops.outbox (topic, payload) values ('waits', 'x')")
+        hold = place_hold(connection, "lawsuit 7", "legal")
+        assert expire_dead_letters(connection, timedelta(0), is_dry_run=False).ids == []
+        assert plant.query("select count(*) from ops.outbox") == [(3,)]
+        release_hold(connection, hold)
+        done = expire_dead_letters(connection, timedelta(0), is_dry_run=False)
+        assert (done.count, done.sent) == (2, 2)
+    assert plant.query("select topic from ops.outbox") == [("waits",)]
