@@ -135,9 +135,12 @@ def restore(
 
     Example: `opsgraph restore --from-lake --keys /safe/opsgraph-keys.json`
     """
+    import psycopg
+
     from orchestration.ingest.contracts import load_contracts
     from orchestration.ingest.offsets import LandingError
     from orchestration.ingest.restore import restore as rebuild
+    from orchestration.ingest.retention import holds
 
     if not from_lake:
         raise typer.BadParameter("Say --from-lake. A dump of Postgres is restored with its own tools.")
@@ -147,6 +150,8 @@ def restore(
         if keys is not None:
             _import(environment, keys)
         done = rebuild(landing_services(environment), contracts, topics, replace)
+        with psycopg.connect(environment.database_url) as connection:
+            in_force = holds(connection)
     except LandingError as error:
         console.print(str(error), soft_wrap=True)
         raise typer.Exit(1) from error
@@ -158,6 +163,8 @@ def restore(
             "found again" if item.was_unknown else "known",
         )  # fmt: skip
     console.print(table if done else "The lake has no table of these topics.")
+    for hold in in_force:
+        console.print(f"[yellow]hold {hold.hold_id}: {escape(hold.reason)}[/]", soft_wrap=True)
     console.print("Next: `opsgraph ledger check`, then `opsgraph land`, which goes on at the lake's offsets.")
 
 

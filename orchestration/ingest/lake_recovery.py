@@ -10,14 +10,16 @@ Add here what concerns losing the catalog. Avoid rows: `restore` reads them.
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import sql
 from pyarrow import fs
 
-from orchestration.ingest.contracts import TopicContract
+from orchestration.ingest.contracts import Direction, TopicContract
 from orchestration.ingest.lake import NAMESPACE, Lake, warehouse_url
-from orchestration.ingest.offsets import LandingError, positions
+from orchestration.ingest.lake_journal import Kind, LakeJournal
+from orchestration.ingest.offsets import TopicRefusedError, positions
 from orchestration.ingest.services import LandingServices
 
 if TYPE_CHECKING:
@@ -47,6 +49,44 @@ def find_tables(services: LandingServices, contracts: Sequence[TopicContract]) -
     return found
 
 
+def reserve_numbers(services: LandingServices, contracts: Mapping[str, TopicContract]) -> None:
+    """Let no new batch or dead letter have a number that the lake has of any topic.
+
+    Topics come back one by one, and others are landed between them: whoever took a number that stands in
+    the lake's journals would keep its topic from ever coming back.
+    """
+    lake = Lake(services.lake_url, services.catalog_uri)
+    batch = letter = 0
+    for contract in contracts.values():
+        if contract.direction is not Direction.IN:
+            continue
+        if table := lake.existing_table(contract) or _table_of_files(services, contract):
+            journal = LakeJournal(table)
+            batch = max(batch, journal.highest(Kind.LEDGER), _highest_batch(table))
+            letter = max(letter, journal.highest(Kind.LETTERS))
+    with psycopg.connect(services.database_url) as connection:
+        _raise(connection, "ops.batch_id", batch)
+        _raise(connection, "ops.dead_letters_dead_letter_id_seq", letter)
+
+
+def _raise(connection: psycopg.Connection[Any], sequence: str, number: int) -> None:
+    """Move a sequence up to a number; one that is beyond it stays."""
+    statement = sql.SQL(
+        "select setval({}, %(number)s) from {} where last_value <= %(number)s and %(number)s > 0"
+    )
+    connection.execute(
+        statement.format(sql.Literal(sequence), sql.Identifier(*sequence.split("."))), {"number": number}
+    )
+
+
+def _highest_batch(table: "Table") -> int:
+    """Highest batch of a table's rows by its files' statistics: a table may be older than its journal."""
+    if table.current_snapshot() is None:
+        return 0
+    files = table.inspect.files().column("readable_metrics").to_pylist()
+    return max((int(item["batch_id"]["upper_bound"] or 0) for item in files), default=0)
+
+
 def refuse_after_loss(
     services: LandingServices, contracts: Mapping[str, TopicContract], topics: Sequence[str]
 ) -> None:
@@ -54,19 +94,28 @@ def refuse_after_loss(
 
     They would get new batches and known times, and never come together with the lake again. Asked only of
     topics that have no position, so a running system pays one query. A lake that is away has nothing to say:
-    it never keeps Postgres from landing.
+    it never keeps Postgres from landing. Topics that the lake does not know may begin at once, with numbers
+    that none of the others will need when it comes back.
 
     Raises:
-        LandingError: The lake has rows of a topic that Postgres knows nothing of.
+        TopicRefusedError: The lake has rows of a topic that Postgres knows nothing of.
     """
     with psycopg.connect(services.database_url) as connection:
         known = {item.topic for item in positions(connection, topics)}
-    for contract in [contracts[topic] for topic in topics if topic not in known]:
+        row = connection.execute("select is_called from ops.batch_id").fetchone()
+    unknown = [contracts[topic] for topic in topics if topic not in known]
+    if unknown and row is not None and not row[0]:  # a Postgres that has never landed anything
+        try:
+            reserve_numbers(services, contracts)
+        except OSError as error:
+            log.warning("the lake can't be asked which numbers it has given (%s); landing goes on", error)
+    for contract in unknown:
         if _has_rows(services, contract):
-            raise LandingError(
-                f"{contract.topic}: Postgres has no ledger of it, but the lake has its rows. Nothing was "
-                "landed. If Postgres was lost, bring it back with `opsgraph restore --from-lake`; to begin "
-                "anew, give the lake another place (LAKE_URL)."
+            raise TopicRefusedError(
+                contract.topic,
+                f"{contract.topic}: Postgres has no ledger of it, but the lake has its rows. Nothing of it "
+                "was landed. If Postgres was lost, bring it back with `opsgraph restore --from-lake`; to "
+                "begin anew, give the lake another place (LAKE_URL).",
             )
 
 
@@ -81,6 +130,14 @@ def _has_rows(services: LandingServices, contract: TopicContract) -> bool:
             "%s: the lake can't be asked whether it has rows (%s); landing goes on", contract.topic, error
         )
         return False
+
+
+def _table_of_files(services: LandingServices, contract: TopicContract) -> "Table | None":
+    """A table that the catalog does not know, by its files; it can only be read."""
+    from pyiceberg.table import StaticTable
+
+    address = _newest(services, contract)
+    return StaticTable.from_metadata(address) if address else None
 
 
 def _newest(services: LandingServices, contract: TopicContract) -> str | None:

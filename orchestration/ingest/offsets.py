@@ -21,11 +21,25 @@ from confluent_kafka.admin._listoffsets import EarliestSpec, LatestSpec, OffsetS
 CONSUMER = "landing"
 REQUEST_TIMEOUT_S = 10.0
 EARLIEST, LATEST = EarliestSpec(), LatestSpec()
+OF_A_TOPIC = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+}
 MOMENTARY = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
 
 
 class LandingError(RuntimeError):
     """Landing can't go on; says topic, partition and offsets, what was kept and what to do."""
+
+
+class TopicRefusedError(LandingError):
+    """One topic can't be landed until somebody has done something; the others can."""
+
+    def __init__(self, topic: str, reason: str) -> None:
+        """Say which and why."""
+        super().__init__(reason)
+        self.topic = topic
 
 
 @dataclass(frozen=True, order=True)
@@ -62,28 +76,44 @@ def broker_bounds(admin: AdminClient, topics: Sequence[str]) -> dict[PartitionId
         topics: Topics that must exist.
 
     Raises:
-        LandingError: A topic does not exist or the broker does not answer.
+        TopicRefusedError: A topic does not exist.
+        LandingError: The broker does not answer.
     """
-    partitions = _describe(admin, topics)
+    partitions, refused = described(admin, topics)
+    for error in refused.values():
+        raise error
     low = _settled(lambda: _offsets(admin, partitions, EARLIEST))
     end = _settled(lambda: _offsets(admin, partitions, LATEST))
     return {partition: Bounds(low[partition], end[partition]) for partition in partitions}
 
 
-def _describe(admin: AdminClient, topics: Sequence[str]) -> list[PartitionId]:
+def described(
+    admin: AdminClient, topics: Sequence[str]
+) -> tuple[list[PartitionId], dict[str, TopicRefusedError]]:
+    """Partitions of those topics that the broker describes, and why it does not describe the others.
+
+    Raises:
+        LandingError: The broker does not answer.
+    """
     found: list[PartitionId] = []
+    refused: dict[str, TopicRefusedError] = {}
     futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
     for topic, future in futures.items():
         try:
-            described = future.result()
+            answer = future.result()
         except KafkaException as error:
-            raise LandingError(
-                f"topic {topic}: the broker does not describe it ({error.args[0].str()}). Nothing was "
-                "landed; make the topics with `opsgraph contracts sync`, or check KAFKA_BOOTSTRAP_SERVERS."
-            ) from error
-        topic_id = _uuid(described.topic_id)
-        found.extend(PartitionId(topic, topic_id, item.id) for item in described.partitions)
-    return sorted(found)
+            reason = error.args[0]
+            text = (
+                f"topic {topic}: the broker does not describe it ({reason.str()}). Nothing of it was landed; "
+                "make the topics with `opsgraph contracts sync`, or check KAFKA_BOOTSTRAP_SERVERS."
+            )
+            if reason.code() not in OF_A_TOPIC:
+                raise LandingError(text) from error
+            refused[topic] = TopicRefusedError(topic, text)
+            continue
+        topic_id = _uuid(answer.topic_id)
+        found.extend(PartitionId(topic, topic_id, item.id) for item in answer.partitions)
+    return sorted(found), refused
 
 
 def _uuid(kafka_uuid: Any) -> uuid.UUID:
@@ -179,17 +209,18 @@ def plan(
         until: End offset by partition number that must not be passed; the broker's end otherwise.
 
     Raises:
-        LandingError: A position lies beyond the broker's end: its log was cut or restored.
+        TopicRefusedError: A position lies beyond the broker's end: its log was cut or restored.
     """
     pending: dict[PartitionId, Range] = {}
     lost: dict[PartitionId, Range] = {}
     for partition, bound in bounds.items():
         start = known.get(partition, bound.low)
         if start > bound.end:
-            raise LandingError(
+            raise TopicRefusedError(
+                partition.topic,
                 f"{partition}: the ledger has landed up to offset {start}, but the broker ends at "
                 f"{bound.end}. Its log was cut or restored from an older copy. Nothing was landed: "
-                "offsets that come again would hold other messages. Recreate the topic for a new id."
+                "offsets that come again would hold other messages. Recreate the topic for a new id.",
             )
         if start < bound.low:
             lost[partition] = Range(start, bound.low)

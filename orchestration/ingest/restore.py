@@ -12,6 +12,7 @@ never has them (`key_backup`).
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from orchestration.ingest.contracts import Direction, TopicContract, arrow_schem
 from orchestration.ingest.copy_format import copy_stream
 from orchestration.ingest.lake import Lake, position_of, stored_rows
 from orchestration.ingest.lake_journal import Kind, LakeJournal
-from orchestration.ingest.lake_recovery import find_tables
+from orchestration.ingest.lake_recovery import find_tables, reserve_numbers
 from orchestration.ingest.leases import acquire, topic_lease
 from orchestration.ingest.offsets import CONSUMER, LandingError
 from orchestration.ingest.postgres_sink import copy_rows
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 ROWS_AT_ONCE = 100_000  # of 12 columns some 10 MiB as Arrow and 15 MiB on the wire
+UNKNOWN_HOLDS = (
+    "Postgres came back from the lake, which does not keep legal holds: place again what was in force, then "
+    "release this one (`opsgraph hold release`)"
+)
 BATCH_COLUMNS = ("batch_id", "topic_id", "kafka_partition")
 
 
@@ -69,6 +74,9 @@ def restore(
 ) -> list[Restored]:
     """Rebuild topics from the lake, each in one transaction.
 
+    The lake does not keep legal holds. Where Postgres has never had one (it was lost, as a rule), a hold on
+    everything is placed, so that nothing is forgotten before somebody has looked.
+
     Args:
         services: Addresses; Kafka is not asked.
         contracts: Contracts by topic.
@@ -76,29 +84,45 @@ def restore(
         is_replacing: Delete what Postgres has of a topic first. Otherwise a topic with a ledger is refused.
 
     Raises:
-        LandingError: Postgres has a ledger of the topic, or somebody lands it. Nothing was changed.
+        LandingError: Postgres has a ledger of a topic or numbers that the topic needs, or somebody lands one
+            of the topics. Nothing of it was changed; topics before it have come back.
     """
     chosen = [contracts[topic] for topic in topics] if topics else [
         contract for contract in contracts.values() if contract.direction is Direction.IN
     ]  # fmt: skip
-    entered = find_tables(services, chosen)
-    lake, done = Lake(services.lake_url, services.catalog_uri), list[Restored]()
-    for contract in chosen:
-        table = lake.existing_table(contract)
-        if table is None:
-            continue
-        lease = acquire(services.database_url, topic_lease(contract.topic), "opsgraph restore")
-        if lease is None:
-            raise LandingError(
-                f"{contract.topic}: somebody lands it now. Nothing of it was changed; stop the lander "
-                "(`opsgraph down`, or end `opsgraph land --follow`) and restore again."
-            )
-        started = time.perf_counter()
-        with lease, psycopg.connect(services.database_url) as connection:
-            rows, counts = _Restoration(connection, contract, table).run(is_replacing)
-        seconds = time.perf_counter() - started
-        done.append(Restored(contract.topic, rows, *counts, seconds, contract.table in entered))
+    done = list[Restored]()
+    with ExitStack() as leases:
+        for contract in chosen:  # all at first: who is landed meanwhile would take numbers of the next one
+            lease = acquire(services.database_url, topic_lease(contract.topic), "opsgraph restore")
+            if lease is None:
+                raise LandingError(
+                    f"{contract.topic}: somebody lands it now. Nothing was changed; stop the lander "
+                    "(`opsgraph down`, or end `opsgraph land --follow`) and restore again."
+                )
+            leases.enter_context(lease)
+        reserve_numbers(services, contracts)
+        entered = find_tables(services, chosen)
+        lake = Lake(services.lake_url, services.catalog_uri)
+        for contract in chosen:
+            if (table := lake.existing_table(contract)) is None:
+                continue
+            started = time.perf_counter()
+            with psycopg.connect(services.database_url) as connection:
+                try:
+                    rows, counts = _Restoration(connection, contract, table).run(is_replacing)
+                except psycopg.errors.UniqueViolation as error:
+                    raise _numbers_are_taken(contract, error) from error
+            seconds = time.perf_counter() - started
+            done.append(Restored(contract.topic, rows, *counts, seconds, contract.table in entered))
     return done
+
+
+def _numbers_are_taken(contract: TopicContract, error: psycopg.errors.UniqueViolation) -> LandingError:
+    return LandingError(
+        f"{contract.topic}: Postgres has given numbers to others that its batches or dead letters have in "
+        f"the lake ({error.diag.message_detail}), so nothing of it was changed. Something was landed into "
+        "the new Postgres before it knew the lake: restore into an empty database, then land that again."
+    )
 
 
 class _Restoration:
@@ -121,7 +145,6 @@ class _Restoration:
         without = self._derive_ledger()
         letters = self._insert_letters()
         self._insert_positions()
-        self._move_sequences()
         return rows, (ledger + without, letters, without)
 
     def _make_room(self, is_replacing: bool) -> None:
@@ -134,6 +157,12 @@ class _Restoration:
                 f"{self._contract.topic}: Postgres has a ledger of it, which may be ahead of the lake. "
                 "Nothing was changed. `opsgraph ledger check` tells whether it is whole; with "
                 "`--replace` the lake's state takes its place, and Kafka must still hold what is younger."
+            )
+        if not has_ledger:
+            self._connection.execute(
+                "insert into ops.legal_holds (reason, placed_by) select %s, 'opsgraph restore' "
+                "where not exists (select from ops.legal_holds)",
+                (UNKNOWN_HOLDS,),
             )
         self._connection.execute(sql.SQL("truncate {}").format(sql.Identifier("raw", self._contract.table)))
         for table in ("landing_ledger", "dead_letters", "landing_findings", "event_watermarks"):
@@ -347,16 +376,3 @@ class _Restoration:
                     for (tenant, topic_id, number), instant in sorted(self._watermarks.items())
                 ],
             )
-
-    def _move_sequences(self) -> None:
-        """New batches and letters get ids beyond all that ever were."""
-        highest = max((batch_id for batch_id, _, _ in self._batches), default=0)
-        self._connection.execute(
-            """
-            select setval('ops.batch_id', greatest(%s, (select last_value from ops.batch_id),
-                (select max((line ->> 'batch_id')::bigint) from journal))),
-                setval(pg_get_serial_sequence('ops.dead_letters', 'dead_letter_id'),
-                    greatest((select max(dead_letter_id) from ops.dead_letters), 1))
-            """,
-            (max(highest, 1),),
-        )

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from landing_plant import LOGS, MAINTENANCE, SENSORS, STARTED_AT, Plant, log_lin
 from orchestration.ingest.dead_letters import Selection, find
 from orchestration.ingest.dead_letters import replay as replay_letters
 from orchestration.ingest.key_backup import export_keys, import_keys
+from orchestration.ingest.leases import acquire, topic_lease
 from orchestration.ingest.ledger import Counts
 from orchestration.ingest.offsets import LandingError
 from orchestration.ingest.pii import original_of
 from orchestration.ingest.pipeline import PipelineSettings
 from orchestration.ingest.restore import restore
+from orchestration.ingest.retention import Hold, expire_everywhere, holds, release_hold
 from orchestration.migrations import upgrade
 
 pytestmark = pytest.mark.integration
@@ -186,3 +189,86 @@ def test_keys_of_people_come_back_from_their_copy_only(plant: Plant, tmp_path: P
     plant.land(MAINTENANCE)
     last = plant.query("select technician_id from raw.maintenance_events order by kafka_offset desc limit 1")
     assert last == [tokens[0]]
+
+
+def test_what_is_landed_between_two_restores_takes_no_number_of_the_second(plant: Plant) -> None:
+    """Forbids a topic that can never be restored, since landing took its batches' and letters' numbers."""
+    plant.produce(SENSORS, [plant.datum(SENSORS, reading(0)), b"refused"])
+    plant.land()
+    lines = [json.dumps(log_line(number)).encode() for number in range(40)]
+    plant.produce(LOGS, [*lines, b"{refused"])
+    plant.land(LOGS)  # its numbers come after those of the sensors
+    before = _state(plant, LOGS)
+
+    _lose_postgres(plant)
+    event = {"tenant_id": "demo-plant", "equipment_id": "CNC-A-101", "event_at": STARTED_AT}
+    event = plant.datum(MAINTENANCE, {**event, "event_type": "maintenance"})
+    plant.produce(MAINTENANCE, [event, b"refused"])
+    plant.land(MAINTENANCE)  # new to the lake, so nobody refuses it
+    restore(plant.services, plant.contracts, [plant.topic(SENSORS)])
+    plant.produce(SENSORS, [plant.datum(SENSORS, reading(1)), b"refused too"])
+    assert plant.land().counts == Counts(landed=1, dead_lettered=1)
+    restore(plant.services, plant.contracts, [plant.topic(LOGS)])
+
+    for what, rows in _state(plant, LOGS).items():
+        assert rows == before[what], what
+    for base in (SENSORS, LOGS, MAINTENANCE):
+        report = plant.check(base)
+        assert report.is_balanced, report.faults
+
+
+def test_numbers_that_are_taken_are_said_and_nothing_is_changed(plant: Plant) -> None:
+    """Forbids a traceback of the database in place of what to do."""
+    plant.produce_readings(40)
+    plant.land()
+    _lose_postgres(plant)
+    plant.query(
+        "insert into ops.landing_ledger (batch_id, topic, topic_id, kafka_partition, offset_lo, offset_hi, "
+        "landed, landed_at) select n, 'other', gen_random_uuid(), 0, 0, 1, 1, now() "
+        "from generate_series(1, 50) as n returning 1"
+    )
+    with pytest.raises(LandingError, match=r"equipment-sensors.*number.*nothing of it was changed"):
+        restore(plant.services, plant.contracts)
+    assert plant.row_count() == 0
+
+
+def test_nothing_is_restored_while_one_of_the_topics_is_landed(plant: Plant) -> None:
+    """Forbids a restore that stops half-way: either all topics are its own, or none is touched."""
+    plant.produce_readings(40)
+    plant.land()
+    plant.produce(LOGS, [json.dumps(log_line(0)).encode()])
+    plant.land(LOGS)
+    _lose_postgres(plant)
+    for held in (SENSORS, LOGS):
+        lease = acquire(plant.services.database_url, topic_lease(plant.topic(held)), "a lander")
+        assert lease is not None
+        with lease, pytest.raises(LandingError, match=f"{plant.topic(held)}: somebody lands it"):
+            restore(plant.services, plant.contracts, [plant.topic(SENSORS), plant.topic(LOGS)])
+        assert plant.query("select count(*) from ops.landing_ledger") == [(0,)]
+
+
+def test_after_a_restore_nothing_expires_until_the_holds_were_looked_at(plant: Plant) -> None:
+    """Forbids care that deletes what was held: the lake does not know the holds of the lost Postgres."""
+    plant.produce(SENSORS, [plant.datum(SENSORS, reading(0)), b"refused"])
+    plant.land()
+    _lose_postgres(plant)
+    restore(plant.services, plant.contracts)
+    (hold,) = _holds(plant)
+    assert hold.tenant_id is None
+    assert "opsgraph hold release" in hold.reason
+
+    def expire() -> int:
+        done = expire_everywhere(plant.services, plant.contracts.values(), timedelta(0), is_dry_run=False)
+        return len(done.ids)
+
+    assert expire() == 0
+    with psycopg.connect(plant.services.database_url) as connection:
+        release_hold(connection, hold.hold_id)
+    restore(plant.services, plant.contracts, is_replacing=True)  # this Postgres knows its holds
+    assert _holds(plant) == []
+    assert expire() == 1
+
+
+def _holds(plant: Plant) -> list[Hold]:
+    with psycopg.connect(plant.services.database_url) as connection:
+        return holds(connection)
