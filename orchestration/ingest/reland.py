@@ -141,22 +141,29 @@ def reland(
 
 
 def _batches(connection: psycopg.Connection[Any], window: Window) -> list[Landed]:
-    """Ledger rows of a window. Offsets count within the topic's latest life that has the partition."""
+    """Ledger rows of a window. Offsets count within the topic's latest life that has the partition.
+
+    Transfers (replays and corrections, of span 0) are taken where raw has let them go, and before the ranges:
+    what a range lacks is judged by what came later.
+    """
     rows = connection.execute(
         """
         select l.batch_id, l.topic_id, l.kafka_partition, l.offset_lo, l.offset_hi, l.landed, l.dead_lettered,
             l.discarded, l.landed_at, l.retired_at is not null
         from ops.landing_ledger as l
-        where l.topic = %(topic)s and l.offset_hi > l.offset_lo
+        where l.topic = %(topic)s
+            and (l.offset_hi > l.offset_lo or (l.landed > 0 and l.retired_at is not null))
             and (%(partition)s::int is null or l.kafka_partition = %(partition)s)
-            and (%(lo)s::bigint is null or (l.offset_hi > %(lo)s and l.offset_lo < %(hi)s and l.topic_id = (
-                select topic_id from ops.landing_ledger
-                where topic = %(topic)s and kafka_partition = l.kafka_partition
-                order by landed_at desc, batch_id desc limit 1
-            )))
+            and (%(lo)s::bigint is null or (
+                greatest(l.offset_hi, l.offset_lo + 1) > %(lo)s and l.offset_lo < %(hi)s and l.topic_id = (
+                    select topic_id from ops.landing_ledger
+                    where topic = %(topic)s and kafka_partition = l.kafka_partition
+                    order by landed_at desc, batch_id desc limit 1
+                )
+            ))
             and (%(since)s::timestamptz is null or l.landed_at >= %(since)s)
             and (%(until)s::timestamptz is null or l.landed_at < %(until)s)
-        order by l.topic_id, l.kafka_partition, l.offset_lo
+        order by l.offset_hi > l.offset_lo, l.topic_id, l.kafka_partition, l.offset_lo, l.batch_id
         """,
         {
             "topic": window.topic,

@@ -138,8 +138,9 @@ class Sources:
                     yield f"{item}: {missing}. Nothing was changed."
 
     def _is_there(self, landed: Landed) -> bool:
+        """Whether Kafka has the messages of a range; a transfer (span 0) is no range of it."""
         bounds = self._bounds.get(landed.partition)
-        return bounds is not None and bounds.low <= landed.offsets.lo and landed.offsets.hi <= bounds.end
+        return bounds is not None and len(landed.offsets) > 0 and _holds(bounds, landed.offsets)
 
     def _from_kafka(self, batches: Sequence[Landed]) -> Iterator[Rebuilt]:
         """Read one partition once and cut what comes at the borders of the batches."""
@@ -191,18 +192,28 @@ class Sources:
         """Rows of the batch's offsets that came later: replayed dead letters and newer versions."""
         transfers = connection.execute(
             """
-            select batch_id, (landed_at at time zone 'UTC')::date from ops.landing_ledger
+            select batch_id, (landed_at at time zone 'UTC')::date, retired_at is not null
+            from ops.landing_ledger
             where topic_id = %s and kafka_partition = %s and offset_hi = offset_lo and landed > 0
             """,
             (landed.partition.topic_id, landed.partition.partition),
         ).fetchall()
-        found = self._read([row[0] for row in transfers], sorted({row[1] for row in transfers}))
+        hot = [row for row in transfers if not row[2]]
+        warm = [f"batch_id = {row[0]}" for row in transfers if row[2]]
+        parts = [self._read([row[0] for row in hot], sorted({row[1] for row in hot}))]
+        if warm and self._table is not None:  # raw has let them go, the lake has not
+            parts += stored_rows(self._table, self._schema, " or ".join(warm))
+        found = one_batch(parts, self._schema)
         offsets = pl.Series(found.column("kafka_offset").to_numpy(zero_copy_only=False))
         return found.filter(((offsets >= landed.offsets.lo) & (offsets < landed.offsets.hi)).to_arrow())
 
     def _read(self, batch_ids: list[int], days: list[date]) -> pa.RecordBatch:
         parts = (read_raw(self._services.database_url, self._contract, batch_ids, day) for day in days)
         return one_batch(chain.from_iterable(parts), self._schema)
+
+
+def _holds(bounds: Bounds, offsets: Range) -> bool:
+    return bounds.low <= offsets.lo and offsets.hi <= bounds.end
 
 
 def as_batch(frame: pl.DataFrame, schema: pa.Schema, batch_id: int, at: datetime) -> pa.RecordBatch:

@@ -10,9 +10,9 @@ here when another reader must have finished. Avoid what really goes: `retention`
 # pyright: reportUnknownArgumentType=false
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import psycopg
@@ -26,6 +26,9 @@ from orchestration.ingest.offsets import CONSUMER
 from orchestration.ingest.retention import Hold, holds
 from orchestration.ingest.services import LandingServices
 from orchestration.ingest.topic_health import observe
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
 
 LOCK_WAIT = "5s"  # dropping a partition needs the table for itself, for a moment
 
@@ -80,10 +83,20 @@ def move_days(
         table = lake.existing_table(contract)
         if warm is not None and table is not None:
             for day, rows in days_to_archive(table, today - warm):
-                if not is_dry_run:
-                    archive_day(table, contract, day)
-                moves.append(Move(contract.topic, day, "cold", rows, (), not is_dry_run))
+                move = Move(contract.topic, day, "cold", rows, ())
+                moves.append(move if is_dry_run else _archive(table, contract, move))
     return moves
+
+
+def _archive(table: "Table", contract: TopicContract, move: Move) -> Move:
+    from pyiceberg.exceptions import CommitFailedException
+
+    try:
+        archive_day(table, contract, move.day)
+    except CommitFailedException:
+        table.refresh()
+        return _held(move, "a lander committed meanwhile; the next run takes it")
+    return replace(move, is_done=True)
 
 
 def _cool(
@@ -243,8 +256,8 @@ def _drop(connection: psycopg.Connection[Any], contract: TopicContract, move: Mo
             )
     except psycopg.errors.LockNotAvailable:
         return _held(move, f"the table was in use for {LOCK_WAIT}; the next run takes it")
-    return Move(move.topic, move.day, move.target, move.rows, (), True)
+    return replace(move, is_done=True)
 
 
 def _held(move: Move, reason: str) -> Move:
-    return Move(move.topic, move.day, move.target, move.rows, (reason,))
+    return replace(move, held=(reason,))

@@ -1,15 +1,19 @@
 """Days leave the hot store when the lake has them and nobody needs them there; the ledger counts on."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from landing_plant import SENSORS, Plant
+from landing_plant import SENSORS, Plant, reading
 
+from orchestration.ingest import lake_upkeep
+from orchestration.ingest.dead_letters import Selection, replay
 from orchestration.ingest.lake_upkeep import keep_up
 from orchestration.ingest.ledger import Counts
 from orchestration.ingest.reland import Window, reland
+from orchestration.ingest.reland_sources import Source
 from orchestration.ingest.retention import place_hold, release_hold
 from orchestration.ingest.temperature import Move, move_days
 
@@ -75,6 +79,38 @@ def test_a_day_leaves_when_nothing_holds_it_and_comes_back_on_demand(plant: Plan
     assert plant.check().is_balanced
 
 
+def test_what_came_by_a_replay_or_a_correction_becomes_hot_again_too(plant: Plant) -> None:
+    """Forbids a day that comes back without its transfers, and a correction that is made a second time."""
+    readings = [plant.datum(SENSORS, reading(number)) for number in range(3)]
+    early = plant.datum(SENSORS, reading(3, event_at=datetime(1999, 1, 1, tzinfo=UTC)))
+    plant.produce(SENSORS, [*readings, early])
+    limit = plant.contract(SENSORS).field("event_at")
+    plant.land()
+    assert len(plant.dead_letters()) == 1
+    wider = replace(limit, minimum=datetime(1990, 1, 1, tzinfo=UTC))
+    fixed = plant.with_contract(
+        SENSORS,
+        fields=tuple(wider if f.name == limit.name else f for f in plant.contract(SENSORS).fields),
+    )
+    replay(fixed.services, fixed.contracts, Selection(topic=plant.topic(SENSORS)))
+    fixed.land()  # the lake has the transfer now
+    rows = plant.query("select to_jsonb(r) from raw.equipment_sensors as r order by 1")
+    assert len(rows) == 4
+    _build(plant)
+    (moved,) = _move(plant)
+    assert moved.is_done, moved.held
+
+    for source in (Source.LAKE, None):
+        again = reland(
+            fixed.services, fixed.contracts, Window(plant.topic(SENSORS), until=IN_40_DAYS, source=source)
+        )
+        assert (again.restored, again.unreachable) == (4 if source else 0, [])
+        assert plant.query("select to_jsonb(r) from raw.equipment_sensors as r order by 1") == rows
+        assert plant.query("select count(*) from ops.landing_ledger where retired_at is not null") == [(0,)]
+        report = plant.check()
+        assert report.is_balanced, report.faults
+
+
 def _end_of_first(rows: list[tuple[Any, ...]]) -> datetime:
     last = max(datetime.fromisoformat(row[0]["event_at"]) for row in rows)
     return last + timedelta(microseconds=1)
@@ -138,3 +174,29 @@ def test_cold_files_lie_below_the_archived_prefix_and_are_read_as_before(plant: 
     plant.land()
     report = plant.check()
     assert report.is_balanced, report.faults
+
+
+def test_a_day_during_whose_archiving_a_lander_commits_is_held(plant: Plant) -> None:
+    """Forbids a move on a live table that ends in a traceback and leaves the days of other topics."""
+    plant.produce_readings(40)
+    plant.land()
+    before = sorted(plant.lake_rows(), key=str)
+    runs, landed = lake_upkeep._sorted_runs, []
+
+    def land_in_between(*arguments: object) -> object:
+        yield from runs(*arguments)  # type: ignore[arg-type]
+        if not landed:
+            landed.append(True)
+            plant.produce_readings(8, start=1_000)
+            plant.land()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lake_upkeep, "_sorted_runs", land_in_between)
+        (cold,) = _move(plant, hot=None, warm=HOT)
+
+    assert not cold.is_done
+    assert "a lander committed" in cold.held[0]
+    assert len(plant.lake_rows()) == len(before) + 8
+    (cold,) = _move(plant, hot=None, warm=HOT)
+    assert (cold.rows, cold.is_done) == (48, True)
+    assert plant.check().is_balanced
