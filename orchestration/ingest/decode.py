@@ -227,7 +227,9 @@ class AvroDecoder:
         if pinned.topic != self._contract.topic:
             text = f"schema id {schema_id} belongs to topic {pinned.topic}, not to {self._contract.topic}"
             fault = Refusal(0, "SchemaOfAnotherTopic", text, schema_id)
-        names = {str(item["name"]): item["type"] for item in pinned.schema["fields"]}
+        schema = _plain(pinned.schema, self._contract)
+        written = {str(item["name"]): item["type"] for item in pinned.schema["fields"]}
+        names = {str(item["name"]): item["type"] for item in schema["fields"]}
         unknown = sorted(names.keys() - {item.name for item in self._contract.fields})
         refuses = (ViolationMode.FREEZE, ViolationMode.DISCARD_ROW)
         if unknown and not fault and self._contract.on_unknown_field in refuses:
@@ -241,13 +243,13 @@ class AvroDecoder:
             if item.name not in names:
                 continue
             if not _promotes(names[item.name], item.physical_type):
-                kinds = f"{names[item.name]} in schema {schema_id}, {item.physical_type} in the contract"
+                kinds = f"{written[item.name]} in schema {schema_id}, {item.physical_type} in the contract"
                 text = f"field {item.name} is {kinds}"
                 fault = fault or Refusal(0, "IncompatibleSchema", text, schema_id)
             convert[item.name] = _CONVERT.get(item.physical_type, _as_is)
         writer = _WriterSchema(
-            pinned.schema,
-            AvroColumns(pinned.schema, is_framed=True) if is_supported(pinned.schema) else None,
+            schema,
+            AvroColumns(schema, is_framed=True) if is_supported(schema) else None,
             frame_schema(self._contract), convert, fault,
         )  # fmt: skip
         self._writers[schema_id] = writer
@@ -310,6 +312,37 @@ _PROMOTIONS: Mapping[str, set[str]] = {
     "double": {"int", "long", "float", "double"},
     "timestamp-micros": {"timestamp-micros", "timestamp-millis"},
 }
+
+
+_INSTANT = "timestamp-micros"
+
+
+def _plain(schema: AvroSchema, contract: TopicContract) -> AvroSchema:
+    """A writer schema without the logical types that no column asks for.
+
+    The specification ("Logical Types") has a reader take the base type of a logical type that it does not
+    know: text that is marked as a UUID is text. An instant alone is read as what its column holds.
+    """
+    instants = {item.name for item in contract.fields if item.physical_type == _INSTANT}
+    fields = cast("list[dict[str, Any]]", schema["fields"])
+    plain = [{**item, "type": _base(item["type"], item["name"] in instants)} for item in fields]
+    return {**schema, "fields": plain}
+
+
+def _base(kind: Any, is_instant: bool) -> Any:
+    if isinstance(kind, list):
+        return [_base(branch, is_instant) for branch in cast("list[Any]", kind)]
+    if not isinstance(kind, dict):
+        return kind
+    named = cast("dict[str, Any]", kind)
+    is_kept = is_instant and named["type"] == "long" and named.get("logicalType") in _PROMOTIONS[_INSTANT]
+    inner = {name: part for name, part in named.items() if name != "logicalType" or is_kept}
+    for name in ("type", "items", "values"):
+        if name in inner:
+            inner[name] = _base(inner[name], False)
+    if "fields" in inner:
+        inner["fields"] = [{**item, "type": _base(item["type"], False)} for item in inner["fields"]]
+    return inner
 
 
 def _promotes(writer_type: Any, physical_type: str) -> bool:
