@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from rag_assets.copilot import phrases
-from rag_assets.copilot.periods import Period, read_period
+from rag_assets.copilot.periods import Period, read_time_range
 from rag_assets.copilot.results import Row, ToolResult, ToolStatus
 from rag_assets.copilot.tools import analytics
 from rag_assets.copilot.tools.contributions import contributions, dimensions_of
@@ -117,6 +117,7 @@ def analyse(database: TenantDatabase, measures: MeasureCatalogue, request: Analy
     Raises:
         MissingTenantError: The request names no tenant.
         UnknownNameError: The tenant has no such machine or metric.
+        UnreadablePeriodError: The time range is not understood.
     """
     fleet = analytics.fleet(database, request.tenant_id)
     now_at = fleet.rows[0]["window_end_at"] if fleet.rows else None
@@ -128,7 +129,7 @@ def analyse(database: TenantDatabase, measures: MeasureCatalogue, request: Analy
         raise UnknownNameError(
             f"{', '.join(sorted(unknown))} is none of the {len(fleet.rows)} machines of {request.tenant_id}"
         )
-    period = read_period(request.time_range.replace("_", " "), now_at)
+    period = read_time_range(request.time_range, now_at)
     inquiry = _Inquiry(request, period, database, measures)
     return _ANALYSES[request.analysis_type](inquiry)
 

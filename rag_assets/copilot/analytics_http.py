@@ -18,6 +18,7 @@ from rag_assets.copilot.analysis import (
     UnknownNameError,
 )
 from rag_assets.copilot.copilot import Copilot
+from rag_assets.copilot.periods import UNDERSTOOD, UnreadablePeriodError
 from rag_assets.copilot.results import TableSource, ToolResult
 
 Tenant = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -49,7 +50,7 @@ class AnalyticsBody(BaseModel):
     tenant_id: Tenant = Field(description="Whose machines. There is no default.")
     analysis_type: AnalysisType = AnalysisType.PERFORMANCE_TREND
     time_range: str = Field(
-        "last_30_days", max_length=100, description="`last_N_days`, `today`, `since 2026-11-01`, …"
+        "last_30_days", max_length=100, description=f"For example: {UNDERSTOOD}. Another text is an error."
     )
     equipment_id: str | None = Field(None, description="One machine; without it all machines.")
     equipment_ids: list[str] = Field(default_factory=list, max_length=200, description="Several machines.")
@@ -102,6 +103,8 @@ def analytics_router(copilot: Callable[[], Copilot]) -> APIRouter:
             return _response(served.analyse(request))
         except UnknownNameError as error:
             raise HTTPException(404, str(error)) from error
+        except UnreadablePeriodError as error:
+            raise HTTPException(422, str(error)) from error
 
     return router
 

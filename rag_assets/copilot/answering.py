@@ -15,7 +15,7 @@ from rag_assets.copilot.extraction import Quote, best_sentences, section_of, ste
 from rag_assets.copilot.injections import gives_orders
 from rag_assets.copilot.phrases import table
 from rag_assets.copilot.questions import Topic
-from rag_assets.copilot.results import DocumentSource, Row, ToolResult, ToolStatus
+from rag_assets.copilot.results import DocumentSource, Row, ToolResult, ToolStatus, plain_purpose
 from rag_assets.copilot.tools.changes import newest_first
 
 COMPOSER = "extractive-3"
@@ -24,6 +24,7 @@ COMPOSER = "extractive-3"
 _QUOTED_DOCUMENTS = 2
 _AS_STRONG = 0.9  # a second document is quoted when about as much speaks for it as for the best
 _NEXT_STEPS = 6
+_NAMED_MACHINES = 6
 _CLEAR_COSINE = 0.6
 _CLEAR_COVERAGE = 0.8
 
@@ -68,8 +69,13 @@ def compose(evidence: Evidence) -> Composed:
             "none",
             reason,
         )
-    text = " ".join(statement.cited for statement in draft.statements)
+    text = said(draft, evidence)
     return Composed(AnswerStatus.ANSWERED, text, draft, *_confidence(evidence))
+
+
+def said(draft: Draft, evidence: Evidence) -> str:
+    """The statements with their marks, and what of the question they do not answer."""
+    return " ".join([*(statement.cited for statement in draft.statements), evidence.caveat]).rstrip()
 
 
 def _lacks_the_main_thing(evidence: Evidence) -> bool:
@@ -90,18 +96,24 @@ _Sayer = Callable[[Draft, Evidence, ToolResult], None]
 
 
 def _say(draft: Draft, evidence: Evidence, purpose: str, result: ToolResult) -> None:
-    sayer = _SAYERS.get(purpose) or _SAYERS.get(purpose.split(" ")[0])
+    plain = plain_purpose(purpose)
+    sayer = _SAYERS.get(plain) or _SAYERS.get(plain.split(" ")[0])
     if sayer:
         sayer(draft, evidence, result)
 
 
 def _say_rows(phrase: Callable[[Sequence[Row], Evidence], str]) -> _Sayer:
     """One sentence from the rows of a result's table."""
+    return _say_subject(lambda rows, evidence, _: phrase(rows, evidence))
+
+
+def _say_subject(phrase: Callable[[Sequence[Row], Evidence, str], str]) -> _Sayer:
+    """The same with whose rows they are, such as " of all machines": as the query says it."""
 
     def say(draft: Draft, evidence: Evidence, result: ToolResult) -> None:
         source = table(result)
         if source:
-            draft.say(phrase(source.rows, evidence), [source])
+            draft.say(phrase(source.rows, evidence, _whose(evidence, result)), [source])
 
     return say
 
@@ -109,7 +121,7 @@ def _say_rows(phrase: Callable[[Sequence[Row], Evidence], str]) -> _Sayer:
 def _say_predictions(draft: Draft, evidence: Evidence, result: ToolResult) -> None:
     source = table(result)
     if source:
-        is_fleet = evidence.topic is not Topic.MACHINE
+        is_fleet = not result.parameters.get("equipment_id")
         for sentence in phrases.predictions(source, is_fleet):
             draft.say(sentence, [source])
 
@@ -152,16 +164,17 @@ def _say_runbooks(draft: Draft, evidence: Evidence, _: ToolResult) -> None:
                     draft.advise(step.text, [source])
 
 
-def _whose(evidence: Evidence) -> str:
-    return phrases.whose(evidence.machines, evidence.plants)
+def _whose(evidence: Evidence, result: ToolResult) -> str:
+    asked = result.parameters
+    machine = asked.get("equipment_id")
+    machines = asked.get("equipment_ids") or ([machine] if machine else [])
+    if len(machines) > _NAMED_MACHINES:
+        return phrases.whose((), evidence.plants)
+    return phrases.whose(machines, [asked["plant_id"]] if asked.get("plant_id") else [])
 
 
 def _unit(rows: Sequence[Row], evidence: Evidence, column: str = "measure") -> str:
     return evidence.units.get(str(rows[0][column]), "")
-
-
-def _of_machine(evidence: Evidence) -> str:
-    return f" of {evidence.machine_id}" if evidence.machine_id else ""
 
 
 _SAYERS: Mapping[str, _Sayer] = {
@@ -169,15 +182,15 @@ _SAYERS: Mapping[str, _Sayer] = {
     "predictions": _say_predictions,
     "scored": _say_rows(lambda rows, _: phrases.scored(rows[0])),
     "health": _say_rows(lambda rows, _: phrases.health(rows[0])),
-    "events": _say_rows(lambda rows, evidence: phrases.events(rows, _of_machine(evidence))),
-    "errors": _say_rows(lambda rows, evidence: phrases.events(rows, _of_machine(evidence))),
-    "measure": _say_rows(
-        lambda rows, evidence: phrases.measure(rows[0], _unit(rows, evidence), _whose(evidence))
+    "events": _say_subject(lambda rows, _, whose: phrases.events(rows, whose)),
+    "errors": _say_subject(lambda rows, _, whose: phrases.events(rows, whose)),
+    "measure": _say_subject(
+        lambda rows, evidence, whose: phrases.measure(rows[0], _unit(rows, evidence), whose)
     ),
     "comparison": _say_rows(
         lambda rows, evidence: phrases.comparison(rows, _unit(rows, evidence), evidence.is_ascending)
     ),
-    "contribution": _say_rows(lambda rows, _: phrases.contribution(rows)),
+    "contribution": _say_subject(lambda rows, _, whose: phrases.contribution(rows, whose)),
     "anomalies": _say_rows(lambda rows, _: phrases.anomalies(rows)),
     "forecast": _say_rows(lambda rows, evidence: phrases.forecast(rows, _unit(rows, evidence, "metric"))),
     "log signals": _say_rows(lambda rows, _: phrases.log_signals(rows)),
@@ -188,8 +201,8 @@ _SAYERS: Mapping[str, _Sayer] = {
     "violations": _say_violations,
     "runbooks": _say_runbooks,
 }
-"""How a result is put into words, by its purpose or by the first word of it. The fleet is looked at
-to know which machines there are, and says nothing."""
+"""How a result is put into words, by its purpose or by the first word of it; further ones as the others.
+The fleet is looked at to know which machines there are, and says nothing."""
 
 
 def _source_of(document: FoundDocument, quote: Quote) -> DocumentSource | None:
@@ -210,6 +223,8 @@ def _confidence(evidence: Evidence) -> tuple[str, str]:
     covered: float = max((document.coverage for document in evidence.documents), default=0.0)
     documents_fit = "runbooks" not in asked or best >= _CLEAR_COSINE or covered >= _CLEAR_COVERAGE
     absent = ", ".join(purpose for purpose, result in asked.items() if result not in found)
+    if evidence.caveat:
+        return "low", evidence.caveat
     if evidence.unknown:
         return "medium", f"Nothing is known of {', '.join(evidence.unknown)}: the answer is about the others."
     if not absent and documents_fit:
@@ -241,4 +256,5 @@ def _refusal(evidence: Evidence) -> str:
         for purpose, result in evidence.results.items()
         if result.status is not ToolStatus.SUCCESS and purpose != "fleet"
     ]
-    return f"No evidence, so no answer. Missing: {'; '.join(missing_parts) or 'everything'}."
+    refused = f"No evidence, so no answer. Missing: {'; '.join(missing_parts) or 'everything'}."
+    return f"{refused} {evidence.caveat}".rstrip()

@@ -47,6 +47,7 @@ class Evidence:
         units: Unit of each measure.
         results: Of every tool call, by purpose, in the order of asking.
         documents: Behind the result `runbooks`, best first.
+        caveat: What of the question is not answered as it was asked, in a sentence; empty if all is.
         weights: Of the query's words in the tenant's documents (inverse document frequency).
     """
 
@@ -64,6 +65,7 @@ class Evidence:
     results: Mapping[str, ToolResult]
     documents: tuple[FoundDocument, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
+    caveat: str = ""
 
     def found(self, purpose: str) -> ToolResult | None:
         """The result of a purpose, if it was asked for and has rows or passages."""

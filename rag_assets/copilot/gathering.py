@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from rag_assets.analysis import searchable, terms
 from rag_assets.copilot.applicability import applicability
+from rag_assets.copilot.caveats import caveat
 from rag_assets.copilot.evidence import Evidence, FoundDocument
 from rag_assets.copilot.periods import Period
 from rag_assets.copilot.questions import Question, Reading, Topic, read_question
@@ -97,6 +98,7 @@ def gather(
         results=enquiry.results,
         documents=tuple(_found(hit) for hit in enquiry.hits),
         weights=weights,
+        caveat=caveat(reading, {str(row["plant_id"]) for row in enquiry.machines.values()}),
     )
 
 
@@ -158,7 +160,8 @@ def _unknown_measure(enquiry: _Enquiry) -> None:
 
 def _events(enquiry: _Enquiry) -> None:
     reading = enquiry.reading
-    codes = tuple(code.upper() for code in reading.codes if code not in _models(enquiry))
+    models = {str(row.get("equipment_model") or "").upper() for row in enquiry.machines.values()}
+    codes = tuple(code.upper() for code in reading.codes if code not in models)
     enquiry.results["events"] = analytics.events(
         enquiry.database,
         enquiry.tenant,
@@ -207,7 +210,7 @@ def _cause(enquiry: _Enquiry) -> None:
     ]
     for dimension in dimensions[:_DIMENSIONS_PER_ANSWER]:
         enquiry.results[f"contribution {dimension.name}"] = contributions(
-            database, tenant, dimension, reading.period, reading.equipment_ids
+            database, tenant, dimension, reading.period, reading.equipment_ids or _machines_of(enquiry)
         )
     enquiry.results["errors"] = analytics.events(
         database, tenant, reading.period, enquiry.machine_id, ("error",)
@@ -309,11 +312,17 @@ def _trend_request(enquiry: _Enquiry, measure: Measure, group_by: GroupBy) -> Tr
         tenant_id=enquiry.tenant,
         measure=measure,
         period=reading.period,
-        equipment_ids=reading.equipment_ids,
+        equipment_ids=reading.equipment_ids or (_machines_of(enquiry) if len(plants) > 1 else ()),
         plant_id=plants[0] if len(plants) == 1 and not reading.equipment_ids else None,
         group_by=group_by,
         is_ascending=reading.is_ascending,
     )
+
+
+def _machines_of(enquiry: _Enquiry) -> tuple[str, ...]:
+    """Machines of the plants that are named; none where no plant is."""
+    plants = enquiry.reading.names.plants
+    return tuple(machine for machine, row in enquiry.machines.items() if row.get("plant_id") in plants)
 
 
 def _runbooks(enquiry: _Enquiry, query: str, must_mention: tuple[str, ...] = ()) -> None:
@@ -335,10 +344,6 @@ def _runbooks(enquiry: _Enquiry, query: str, must_mention: tuple[str, ...] = ())
 def _rows(enquiry: _Enquiry, purpose: str) -> Sequence[Row]:
     result = enquiry.results.get(purpose)
     return result.rows if result else ()
-
-
-def _models(enquiry: _Enquiry) -> set[str]:
-    return {str(row.get("equipment_model") or "").upper() for row in enquiry.machines.values()}
 
 
 def _runbook_for_symptoms(enquiry: _Enquiry) -> None:

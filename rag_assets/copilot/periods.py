@@ -1,29 +1,26 @@
 """Periods that questions and requests name, as instants of the plant's own clock.
 
-Add a way of naming a period here. Avoid SQL: tools take the instants.
+Add a rule on what may be looked at here, and words in `period_words.py`. Avoid SQL: tools take the instants.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+
+from rag_assets.copilot.period_words import read_span, unread_words
 
 DEFAULT_DAYS = 30
 MAXIMUM_DAYS = 731
 """Two years: more would only read the whole table."""
 
-_UNIT_HOURS = {"hour": 1, "day": 24, "week": 168, "month": 720, "quarter": 2184, "year": 8760}
-_COUNTED = re.compile(
-    r"\b(?:last|past|previous|latest|within the last)[\s_-]+(\d{1,4})[\s_-]*"
-    r"(hour|day|week|month|quarter|year|h|d)s?\b",
-    re.IGNORECASE,
+_EARLIEST, _LATEST = date(1990, 1, 1), date(2100, 1, 1)
+UNDERSTOOD = (
+    "last_30_days, last_2_weeks, last_90_minutes, today, yesterday, 3 days ago, since 2026-11-01, "
+    "since Monday, on 2026-11-05, in October 2026, between 2026-11-01 and 2026-11-07"
 )
-_NAMED = re.compile(
-    r"\b(?:last|past|this|previous)[\s_-]+(hour|day|week|month|quarter|year)\b", re.IGNORECASE
-)
-_ISO = r"(\d{4}-\d{2}-\d{2})"
-_BETWEEN = re.compile(rf"\b(?:between|from)\s+{_ISO}\s+(?:and|to|until|through)\s+{_ISO}", re.IGNORECASE)
-_SINCE = re.compile(rf"\bsince\s+{_ISO}", re.IGNORECASE)
-_ON = re.compile(rf"\b(?:on|during)\s+{_ISO}", re.IGNORECASE)
+
+
+class UnreadablePeriodError(ValueError):
+    """A request's period is not understood, or is none that can be looked at."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +29,13 @@ class Period:
 
     Attributes:
         is_named: Whether the question named it, or it is the default.
+        problem: What of the period that was named is not looked at, in words; empty if all is.
     """
 
     starts_at: datetime
     ends_at: datetime
     is_named: bool = True
+    problem: str = ""
 
     @property
     def previous_starts_at(self) -> datetime:
@@ -68,54 +67,58 @@ def read_period(text: str, now_at: datetime, default_days: float = DEFAULT_DAYS)
     """The period that a text names, else the last `default_days` days.
 
     Args:
-        text: A question, or a request's `time_range` such as `last_30_days`.
+        text: A question.
         now_at: The plant's clock.
-        default_days: Where nothing is named.
+        default_days: Where nothing is named, or what is named can't be looked at: then `problem` says so.
     """
-    explicit = _explicit(text, now_at)
-    if explicit:
-        return explicit
-    hours = _hours(text, now_at)
-    length = timedelta(hours=min(hours or default_days * 24, MAXIMUM_DAYS * 24))
-    return Period(now_at - length, now_at, is_named=hours is not None)
-
-
-def _explicit(text: str, now_at: datetime) -> Period | None:
-    if between := _BETWEEN.search(text):
-        first, last = _day(between.group(1)), _day(between.group(2))
-        if first and last and first <= last:
-            return Period(_midnight(first), _midnight(last + timedelta(days=1)))
-    if since := _SINCE.search(text):
-        first = _day(since.group(1))
-        if first and _midnight(first) < now_at:
-            return Period(_midnight(first), now_at)
-    if on := _ON.search(text):
-        day = _day(on.group(1))
-        if day:
-            return Period(_midnight(day), _midnight(day + timedelta(days=1)))
-    if re.search(r"\byesterday\b", text, re.IGNORECASE):
-        today = _midnight((now_at - timedelta(microseconds=1)).date())
-        return Period(today - timedelta(days=1), today)
-    return None
-
-
-def _hours(text: str, now_at: datetime) -> float | None:
-    if counted := _COUNTED.search(text):
-        unit = {"h": "hour", "d": "day"}.get(counted.group(2).lower(), counted.group(2).lower())
-        return max(1, int(counted.group(1))) * _UNIT_HOURS[unit]
-    if named := _NAMED.search(text):
-        return _UNIT_HOURS[named.group(1).lower()]
-    if re.search(r"\btoday\b", text, re.IGNORECASE):
-        since_midnight = now_at - _midnight((now_at - timedelta(microseconds=1)).date())
-        return since_midnight / timedelta(hours=1)
-    return None
-
-
-def _day(text: str) -> date | None:
+    default = timedelta(days=min(default_days, MAXIMUM_DAYS))
     try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
+        found = read_span(text, now_at)
+    except (ValueError, OverflowError):
+        return Period(now_at - default, now_at, True, "a day that it names does not exist")
+    if found is None:
+        unread = unread_words(text)
+        problem = f"the period {unread!r} is not understood" if unread else ""
+        return Period(now_at - default, now_at, is_named=False, problem=problem)
+    words, (starts_at, ends_at) = found
+    problem = _problem(words, starts_at, ends_at, now_at)
+    if problem:
+        return Period(now_at - default, now_at, True, problem)
+    ends_at = min(ends_at, now_at)
+    longest = timedelta(days=MAXIMUM_DAYS)
+    if ends_at - starts_at > longest:
+        shortened = f"{words!r} is longer than {MAXIMUM_DAYS} days: only the last of them are looked at"
+        return Period(ends_at - longest, ends_at, True, shortened)
+    return Period(starts_at, ends_at)
+
+
+def read_time_range(text: str, now_at: datetime) -> Period:
+    """The period of a request's `time_range`, such as `last_30_days`.
+
+    Args:
+        text: The field.
+        now_at: The plant's clock.
+
+    Raises:
+        UnreadablePeriodError: It names none, or none that can be looked at.
+    """
+    period = read_period(text.replace("_", " "), now_at)
+    if period.is_named and not period.problem:
+        return period
+    problem = period.problem or "no period is named"
+    raise UnreadablePeriodError(
+        f"time_range {text!r}: {problem}; what is understood, up to {MAXIMUM_DAYS} days: {UNDERSTOOD}"
+    )
+
+
+def _problem(words: str, starts_at: datetime, ends_at: datetime, now_at: datetime) -> str:
+    if not (_midnight(_EARLIEST) <= starts_at and ends_at <= _midnight(_LATEST)):
+        return f"{words!r} lies outside of {_EARLIEST.year} to {_LATEST.year}"
+    if starts_at >= ends_at and starts_at < now_at:
+        return f"{words!r} ends before it begins"
+    if starts_at >= now_at:
+        return f"{words!r} begins after the latest data, which are of {now_at:%Y-%m-%d %H:%M} UTC"
+    return ""
 
 
 def _midnight(day: date) -> datetime:

@@ -116,14 +116,14 @@ def comparison(rows: Sequence[Row], unit: str, is_ascending: bool) -> str:
     return f"{first['measure']} {_span(first)}, {order}: {ranking}.{difference}"
 
 
-def contribution(rows: Sequence[Row]) -> str:
+def contribution(rows: Sequence[Row], whose: str = "") -> str:
     """What a figure is made of."""
     parts = "; ".join(
         f"{row['part']} {as_text(row['amount'])} ({as_text(row['share_percent'])} % of the total, "
         f"{as_text(row['previous_amount'])} in the period before)"
         for row in rows[:3]
     )
-    return f"Split by {rows[0]['dimension']}: {parts}."
+    return f"Split{whose} by {rows[0]['dimension']}: {parts}."
 
 
 def anomalies(rows: Sequence[Row]) -> str:

@@ -11,6 +11,11 @@ import psycopg
 
 from rag_assets.copilot.copilot import Answering, Diagnosis
 from rag_assets.copilot.questions import Question
+from rag_assets.evaluation.answer_rates import (
+    RatedAnswer,
+    answers_with_citations_ratio,
+    hallucination_flag_rate,
+)
 
 DEFAULT_QUESTIONS: dict[str, tuple[str, ...]] = {
     "demo-plant": (
@@ -116,13 +121,13 @@ def answer_questions(copilot: Answering, questions: Sequence[AskedQuestion]) -> 
         (item, copilot.diagnose(Question(item.question, item.tenant_id, item.equipment_id), item.question_id))
         for item in questions
     )
-    total = max(1, len(answers))
+    rated = [RatedAnswer(bool(answer.citations), bool(answer.ungrounded)) for _, answer in answers]
     searched = [answer for _, answer in answers if _searches(answer)]
     return AnswerQuality(
         question_count=len(answers),
-        answers_with_citations_ratio=sum(bool(answer.citations) for _, answer in answers) / total,
+        answers_with_citations_ratio=answers_with_citations_ratio(rated),
         retrieval_empty_rate=sum(_is_empty(answer) for answer in searched) / max(1, len(searched)),
-        hallucination_flag_rate=sum(bool(answer.ungrounded) for _, answer in answers) / total,
+        hallucination_flag_rate=hallucination_flag_rate(rated),
         answers=answers,
     )
 

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from rag_assets.copilot.naming import Naming, read_names
-from rag_assets.copilot.periods import Period, read_period
+from rag_assets.copilot.periods import DEFAULT_DAYS, Period, read_period
 from rag_assets.copilot.tools.measures import Measure
 
 _CODE = re.compile(r"\b(?:[A-Z]\d{3,4}|[A-Z]{2,3}-\d{2,4}|(?:error|comp|model)\s?\d{1,2})\b", re.IGNORECASE)
@@ -196,10 +196,11 @@ def read_question(
     names = read_names(question.text, fleet, question.equipment_id)
     codes = tuple(dict.fromkeys(_code(match.group()) for match in _CODE.finditer(names.text)))
     text = _wording(question.text)
-    topic = _topic(text, names, codes, measures)
+    period = read_period(text, now_at or _EPOCH)
+    topic = _topic(text, names, codes, measures, period.is_named or bool(period.problem))
     if topic not in _NAMES_ANYTHING:
         names = names.strictly(may_name_codes=topic is Topic.EVENTS)
-    days = 14 if topic is Topic.CHANGES else 7 if topic in {Topic.LOGS, Topic.REPORT} else 30
+    days = 14 if topic is Topic.CHANGES else 7 if topic in {Topic.LOGS, Topic.REPORT} else DEFAULT_DAYS
     return Reading(
         topic=topic,
         names=names,
@@ -223,7 +224,9 @@ _NAMES_ANYTHING = {Topic.HOW_TO, Topic.LOGS, Topic.AMBIGUOUS}
 """Documents name parts and standards, logs name services: only the other topics are about machines alone."""
 
 
-def _topic(text: str, names: Naming, codes: Sequence[str], measures: Sequence[Measure]) -> Topic:
+def _topic(
+    text: str, names: Naming, codes: Sequence[str], measures: Sequence[Measure], is_dated: bool
+) -> Topic:
     """The first rule that fits; the order is from the most to the least specific wording."""
     absent_codes = {_code(name) for name in names.absent_codes}
     codes = [code for code in codes if code not in absent_codes]
@@ -231,9 +234,9 @@ def _topic(text: str, names: Naming, codes: Sequence[str], measures: Sequence[Me
     asks_of_absent = bool(names.absent) and not codes and bool(_STATE_OF.search(text))
     is_named = names_machine or bool(names.plants or names.absent)
     is_procedure = bool(_PROCEDURE.search(text)) and not (
-        names.is_by_id and _asks_state(text, names, measures)
+        names.is_by_id and _asks_state(text, names, measures, is_dated)
     )
-    asks_state = not is_procedure and _asks_state(text, names, measures)
+    asks_state = not is_procedure and _asks_state(text, names, measures, is_dated)
     rules = (
         (Topic.AMBIGUOUS, bool(names.ambiguous) and asks_state),
         (Topic.SCORED, bool(_SCORED.search(text))),
@@ -245,8 +248,8 @@ def _topic(text: str, names: Naming, codes: Sequence[str], measures: Sequence[Me
         (Topic.LOGS, bool(_LOGS.search(text)) and not names_machine and not is_procedure),
         (Topic.CAUSE, _asks_cause(text, measures, codes) and not is_procedure),
         (Topic.COMPARISON, bool(measures) and _compares(text, names) and not is_procedure),
-        (Topic.EVENTS, _asks_events(text, names_machine or bool(names.absent), measures)),
-        (Topic.MEASURE, _asks_figure(text, names, measures, codes) and not is_procedure),
+        (Topic.EVENTS, _asks_events(text, names_machine or bool(names.absent), measures, is_dated)),
+        (Topic.MEASURE, _asks_figure(text, names, measures, codes, is_dated) and not is_procedure),
         (Topic.HOW_TO, is_procedure and not codes),
         (Topic.UNKNOWN_MEASURE, is_named and not measures and not codes and bool(_AGGREGATE.search(text))),
         (Topic.MACHINE, names_machine and (names.is_by_id or bool(names.unknown) or asks_state)),
@@ -256,10 +259,12 @@ def _topic(text: str, names: Naming, codes: Sequence[str], measures: Sequence[Me
     return next((topic for topic, fits in rules if fits), Topic.HOW_TO)
 
 
-def _asks_state(text: str, names: Naming, measures: Sequence[Measure]) -> bool:
+def _asks_state(text: str, names: Naming, measures: Sequence[Measure], is_dated: bool) -> bool:
     """Whether rows of a machine are wanted, and not what is written about its kind."""
-    figure = bool(measures) and bool(_AGGREGATE.search(text) or read_period(text, _EPOCH).is_named)
-    return bool(_STATUS.search(text)) or figure or _asks_events(text, bool(names.machines), measures)
+    figure = bool(measures) and bool(_AGGREGATE.search(text) or is_dated)
+    return (
+        bool(_STATUS.search(text)) or figure or _asks_events(text, bool(names.machines), measures, is_dated)
+    )
 
 
 def _compares(text: str, names: Naming) -> bool:
@@ -272,20 +277,21 @@ def _asks_cause(text: str, measures: Sequence[Measure], codes: Sequence[str]) ->
     return bool(_CAUSE.search(text)) and splittable and not codes
 
 
-def _asks_figure(text: str, names: Naming, measures: Sequence[Measure], codes: Sequence[str]) -> bool:
+def _asks_figure(
+    text: str, names: Naming, measures: Sequence[Measure], codes: Sequence[str], is_dated: bool
+) -> bool:
     if not measures or codes:
         return False
     is_named = bool(names.machines or names.unknown or names.plants or names.absent)
-    anchored = is_named or read_period(text, _EPOCH).is_named
-    return anchored and bool(_NUMBER.search(text) or _COMPARE.search(text))
+    return (is_named or is_dated) and bool(_NUMBER.search(text) or _COMPARE.search(text))
 
 
-def _asks_events(text: str, names_machine: bool, measures: Sequence[Measure]) -> bool:
+def _asks_events(text: str, names_machine: bool, measures: Sequence[Measure], is_dated: bool) -> bool:
     """Whether happenings are to be counted; a figure that no event has (downtime, OEE) is a measure."""
     if not _EVENTS.search(text) or any(measure.name not in _COUNTED_EVENTS for measure in measures):
         return False
     counts = bool(re.search(r"\bhow (?:many|often)\b|\bnumber of\b|\bcount\b", text, re.IGNORECASE))
-    return read_period(text, _EPOCH).is_named or (counts and names_machine)
+    return is_dated or (counts and names_machine)
 
 
 _COUNTED_EVENTS = {"error_count", "failure_count", "maintenance_count"}

@@ -3,13 +3,16 @@
 Avoid SQL, search and wording here.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import Enum
+from itertools import count
 from typing import Any
 
 Row = Mapping[str, Any]
+_NUMBERED = re.compile(r" \(\d+\)$")
 
 
 class ToolStatus(Enum):
@@ -105,6 +108,26 @@ class ToolResult:
     def rows(self) -> tuple[Row, ...]:
         """Rows of all table sources."""
         return tuple(row for source in self.sources if isinstance(source, TableSource) for row in source.rows)
+
+
+def further_purpose(purpose: str, taken: Container[str]) -> str:
+    """The name of a result that was asked for beyond the router's: it never takes another one's place.
+
+    >>> further_purpose("events", {"further events"})
+    'further events (2)'
+    """
+    name = purpose if purpose.startswith("more ") else f"further {purpose}"
+    numbered = (f"{name} ({number})" for number in count(2))
+    return name if name not in taken else next(item for item in numbered if item not in taken)
+
+
+def plain_purpose(purpose: str) -> str:
+    """What kind of result a purpose names.
+
+    >>> plain_purpose("further measure oee (2)")
+    'measure oee'
+    """
+    return _NUMBERED.sub("", purpose).removeprefix("further ")
 
 
 def as_text(value: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from rag_assets.copilot.applicability import applicability
-from rag_assets.copilot.periods import Period, read_period
+from rag_assets.copilot.periods import DEFAULT_DAYS, Period, UnreadablePeriodError, read_time_range
 from rag_assets.copilot.results import ToolResult, ToolStatus
 from rag_assets.copilot.tools import analytics, predictions
 from rag_assets.copilot.tools.changes import changes
@@ -106,7 +106,10 @@ def call_tool(name: str, context: ToolContext, arguments: Mapping[str, object]) 
     """
     tool = TOOLS[name]
     request = tool.request.model_validate(dict(arguments))
-    period = _period(context, getattr(request, "time_range", ""))
+    try:
+        period = _period(context, getattr(request, "time_range", f"last_{DEFAULT_DAYS}_days"))
+    except UnreadablePeriodError as error:
+        return {name: ToolResult(name, ToolStatus.ERROR, "", request.model_dump(), missing=str(error))}
     if (period.ends_at - period.starts_at).days > APPROVAL_DAYS:
         missing = (
             f"a period of more than {APPROVAL_DAYS} days reads most of the tables: somebody has to approve it"
@@ -121,9 +124,7 @@ def _period(context: ToolContext, time_range: str) -> Period:
     fleet = analytics.fleet(context.database, context.tenant_id)
     on = context.asked_on
     now_at = fleet.rows[0]["window_end_at"] if fleet.rows else None
-    return read_period(
-        time_range.replace("_", " "), now_at or datetime(on.year, on.month, on.day, tzinfo=UTC)
-    )
+    return read_time_range(time_range, now_at or datetime(on.year, on.month, on.day, tzinfo=UTC))
 
 
 def _runbooks(context: ToolContext, request: BaseModel) -> dict[str, ToolResult]:

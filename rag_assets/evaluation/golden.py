@@ -20,10 +20,16 @@ from rag_assets.chunking import ChunkerSettings
 from rag_assets.copilot.feedback import judged_questions
 from rag_assets.embedding import Embedder
 from rag_assets.embedding_cache import PostgresKeeper
+from rag_assets.evaluation.answer_rates import (
+    RatedAnswer,
+    answers_with_citations_ratio,
+    hallucination_flag_rate,
+)
 from rag_assets.evaluation.collection import judged_candidates
 from rag_assets.evaluation.gate import is_answerable
 from rag_assets.evaluation.measures import DEPTH, hit, ndcg, recall, reciprocal_rank
 from rag_assets.evaluation.questions import JudgedQuestion
+from rag_assets.index.builds import ALIAS
 from rag_assets.index.corpus import load_corpus
 from rag_assets.index.edge import EdgeStore
 from rag_assets.index.points import make_points
@@ -140,16 +146,33 @@ def store_measures(connection: psycopg.Connection[Any], build_id: str, measures:
 
 
 def answer_measures(connection: psycopg.Connection[Any], limit: int = 500) -> dict[str, float]:
-    """Measures of the latest kept answers, by the mission's names; empty before the first answer."""
+    """Measures of the latest kept answers, by the mission's names; empty before the first answer.
+
+    `stale_query_rate` is the share of those first given after the alias moved to the live build that were
+    taken from another one; it is left out while there are none.
+    """
     rows = connection.execute(
-        "select status, jsonb_array_length(citations), receipt -> 'ungrounded' from rag.answers "
-        "order by answered_at desc limit %s",
-        (limit,),
+        """
+        select jsonb_array_length(answer.citations) > 0,
+            jsonb_array_length(coalesce(answer.receipt -> 'ungrounded', '[]'::jsonb)) > 0,
+            case
+                when kept.stored_at > live.moved_at
+                    then answer.receipt ->> 'index_build' is distinct from live.build_id
+            end as is_stale
+        from rag.answers as answer
+        left join rag.answer_evidence as kept on answer.answer_id = kept.answer_id
+        left join rag.index_aliases as live on live.alias = %s
+        order by answer.answered_at desc
+        limit %s
+        """,
+        (ALIAS, limit),
     ).fetchall()
-    answered = [row for row in rows if row[0] == "answered"]
-    if not answered:
+    if not rows:
         return {}
+    answers = [RatedAnswer(is_cited, is_flagged) for is_cited, is_flagged, _ in rows]
+    stale = [float(is_stale) for *_, is_stale in rows if is_stale is not None]
     return {
-        "answers_with_citations_ratio": statistics.fmean(float(row[1] > 0) for row in answered),
-        "hallucination_flag_rate": statistics.fmean(float(bool(row[2])) for row in answered),
+        "answers_with_citations_ratio": answers_with_citations_ratio(answers),
+        "hallucination_flag_rate": hallucination_flag_rate(answers),
+        **({"stale_query_rate": statistics.fmean(stale)} if stale else {}),
     }

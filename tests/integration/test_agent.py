@@ -135,10 +135,10 @@ def test_an_order_in_any_text_starts_nothing_and_shows_nothing(asker: _Asker) ->
             ]
             plain = _extractive(copilot, text)
             allowed = {item["purpose"] for item in plain.evidence} | {
-                "changes",
-                "log signals",
-                "log windows",
-                "incidents",
+                "further changes",
+                "further log signals",
+                "further log windows",
+                "further incidents",
                 "more runbooks",
             }
             answer = copilot.diagnose(Question(text, HERE), keep=False)
@@ -217,11 +217,28 @@ def test_a_model_plans_words_and_streams(asker: _Asker, database: str) -> None:
     assert "evil.example" not in "".join(heard)
     assert len(heard) >= 2
     assert "The night shift replaced its spindle yesterday." in answer.ungrounded
-    assert "measure oee" in {item["purpose"] for item in answer.evidence}
+    assert "further measure oee" in {item["purpose"] for item in answer.evidence}
     with psycopg.connect(database) as connection:
         kept = load_answer(connection, answer.answer_id, HERE)
     assert kept.receipt["prompt_version"].startswith("plan-1+")
     assert "a language model wrote it" in replay(kept).problem
+
+
+def test_what_a_model_asks_further_is_told_apart(asker: _Asker) -> None:
+    """Forbids that a further result takes the place of the router's, under the router's subject."""
+    asked = {"analysis_type": "events", "time_range": "last_30_days"}
+    model = ScriptedModel(
+        tools_to_ask=[("analytics", asked), ("analytics", {**asked, "equipment_id": "LTH-A-12"})]
+    )
+    with serving(model) as url:
+        answer = asker.copilot(url).diagnose(Question("How is LTH-A-11 doing?", HERE), keep=False)
+    counts = {item["purpose"]: item["parameters"]["equipment_id"] for item in answer.evidence
+              if "events" in item["purpose"]}  # fmt: skip
+
+    assert counts == {"events": "LTH-A-11", "further events": None, "further events (2)": "LTH-A-12"}
+    assert all(
+        f"Events of {whose} from" in answer.answer for whose in ("LTH-A-11", "all machines", "LTH-A-12")
+    )
 
 
 @pytest.mark.parametrize(

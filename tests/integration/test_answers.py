@@ -20,11 +20,12 @@ from orchestration.environment import Environment
 from rag_assets.copilot.audit import Finding, audit
 from rag_assets.copilot.copilot import Copilot, open_copilot
 from rag_assets.copilot.feedback import judged_questions, satisfaction
+from rag_assets.copilot.question_table import AskedQuestion, answer_questions
 from rag_assets.copilot.questions import Question
 from rag_assets.copilot.replay import load_answer, replay
 from rag_assets.copilot.results import as_text
 from rag_assets.copilot.tools.database import ReadOnlyDatabase
-from rag_assets.evaluation.golden import feedback_questions
+from rag_assets.evaluation.golden import answer_measures, feedback_questions
 from rag_assets.index.refresh import read_source, refresh_index
 from rag_assets.index.stores import open_store
 from tests.evals.copilot.plant import DOCUMENTS, HERE, NOW, Plant, write_plants
@@ -252,6 +253,10 @@ def test_analytics_has_the_missions_shape_and_sqls_numbers(api: TestClient, plan
     assert {"oee", "downtime_h", "failure_count"} <= set(kpis["metrics"])
     for wrong in ({"equipment_id": "KLN-D-41"}, {"analysis_type": "comparison", "metric": "luck"}):
         assert api.post("/v1/analytics", json={"tenant_id": HERE, **wrong}).status_code == 404
+    for period in ("garbage", "since 1000-01-01", "between 2026-01-01 and 9999-12-31", "since 2027-01-01"):
+        refused = api.post("/v1/analytics", json={"tenant_id": HERE, "time_range": period})
+        assert refused.status_code == 422
+        assert "last_30_days" in refused.text
 
 
 def test_feedback_becomes_training_pairs(api: TestClient, copilot: Copilot, environment: Environment) -> None:
@@ -282,6 +287,30 @@ def test_feedback_becomes_training_pairs(api: TestClient, copilot: Copilot, envi
     # What evaluation and training read: a useful answer's documents, by the ids that golden questions have.
     assert learnt["How do I dress the GX-7?"] == {"lx-20-manual"}
     assert "e712-coolant-flow" in learnt["What does E712 mean?"]
+
+
+def test_rates_of_kept_answers_count_refusals_and_answers_from_an_old_build(
+    copilot: Copilot, environment: Environment
+) -> None:
+    """Forbids a ratio that leaves refusals out, unlike the question table's, and stale answers unseen."""
+    table = [
+        AskedQuestion(str(number), HERE, text, None)
+        for number, text in enumerate(("What does E711 mean?", "What does E799 mean?"))
+    ]
+    asked = answer_questions(copilot, table)
+    with psycopg.connect(environment.database_url) as connection:
+        connection.execute("update rag.answers set question_id = null")
+        kept = answer_measures(connection)
+        connection.execute(
+            'update rag.answers set receipt = receipt || \'{"index_build": "before"}\' '
+            "where status = 'answered'"
+        )
+        stale = answer_measures(connection)
+
+    # One of two is answered; the refusal has no citation.
+    assert asked.answers_with_citations_ratio == kept["answers_with_citations_ratio"] == 0.5
+    assert kept["hallucination_flag_rate"] == asked.hallucination_flag_rate == 0
+    assert (kept["stale_query_rate"], stale["stale_query_rate"]) == (0.0, 0.5)
 
 
 def test_events_end_with_the_whole_answer(api: TestClient) -> None:

@@ -23,7 +23,7 @@ from rag_assets.copilot.agent.prompts import PLAN, read_prompt
 from rag_assets.copilot.agent.pseudonyms import Pseudonyms
 from rag_assets.copilot.evidence import Evidence
 from rag_assets.copilot.looked_at import looked_at
-from rag_assets.copilot.results import ToolResult
+from rag_assets.copilot.results import ToolResult, further_purpose
 from rag_assets.copilot.toolbox import TOOLS, Tool, ToolContext, call_tool
 
 MODEL_CALLS = 4
@@ -105,7 +105,8 @@ class PlanningAgent:
                 return json.dumps(
                     {"status": "ERROR", "problem": f"{error.error_count()} arguments are wrong"}
                 )
-            self._results.update(results)
+            for purpose, result in results.items():
+                self._results[further_purpose(purpose, self._results)] = result
             return self._pseudonyms.hide(json.dumps({name: _safe(item) for name, item in results.items()}))
 
         return StructuredTool.from_function(

@@ -14,11 +14,11 @@ from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
 from rag_assets.copilot.agent.budget import Budget
 from rag_assets.copilot.agent.prompts import ANSWER, read_prompt
 from rag_assets.copilot.agent.pseudonyms import Pseudonyms
-from rag_assets.copilot.answering import AnswerStatus, Composed
+from rag_assets.copilot.answering import AnswerStatus, Composed, said
 from rag_assets.copilot.draft import Draft, Statement
 from rag_assets.copilot.evidence import Evidence
 from rag_assets.copilot.injections import without_orders
-from rag_assets.copilot.results import DocumentSource, Source, TableSource
+from rag_assets.copilot.results import DocumentSource, Source, TableSource, plain_purpose
 
 ANSWER_TOKENS = 900
 _SOURCE_CHARACTERS = 2400
@@ -95,8 +95,8 @@ def word_answer(
     for step in extractive.draft.steps:
         # Steps stay quotes: a model must not invent what a person does with a wrench.
         draft.advise(step.text, _step_sources(evidence, step.text))
-    said = " ".join(statement.cited for statement in draft.statements)
-    worded = Composed(AnswerStatus.ANSWERED, said, draft, extractive.confidence, extractive.reason)
+    text = said(draft, evidence)
+    worded = Composed(AnswerStatus.ANSWERED, text, draft, extractive.confidence, extractive.reason)
     return Worded(worded, len(refused))
 
 
@@ -153,7 +153,7 @@ def _sources(evidence: Evidence) -> list[Source]:
     found = [
         source
         for purpose, result in evidence.results.items()
-        if purpose == "more runbooks"
+        if plain_purpose(purpose) == "more runbooks"
         for source in result.sources
         if isinstance(source, DocumentSource)
     ]

@@ -120,7 +120,8 @@ def _query(dimension: Dimension) -> str:
               and {dimension.condition}
             group by 1
         )
-        select %(dimension)s::text as dimension, part, amount, previous_amount,
+        select %(dimension)s::text as dimension,
+            array_to_string(%(equipment_ids)s::text[], ', ') as scope, part, amount, previous_amount,
             amount - previous_amount as change,
             100 * amount / nullif(sum(amount) over (), 0) as share_percent,
             %(starts_at)s::timestamptz as window_start_at, %(ends_at)s::timestamptz as window_end_at

@@ -82,7 +82,7 @@ def drawn(plants: dict[str, Plant], seed: int) -> list[Scenario]:
         _codes,
     )
     return [
-        maker(plants[HERE], rng, f"drawn-{number:02d}") for number, maker in enumerate(makers * 3, start=1)
+        maker(plants[HERE], rng, f"drawn-{number:02d}") for number, maker in enumerate(makers * 4, start=1)
     ]
 
 
