@@ -50,7 +50,8 @@ def guarded(
     async def echo(request: Request) -> Any:
         return await request.json()
 
-    app.add_middleware(AccessMiddleware, keys=keys or Keys(), limiter=limiter, keys_required=keys_required)
+    checked: Any = keys or Keys()
+    app.add_middleware(AccessMiddleware, keys=checked, limiter=limiter, keys_required=keys_required)
     return TestClient(app, raise_server_exceptions=False)
 
 
