@@ -126,7 +126,9 @@ class LakeWriter:
         """
         key = (batch.partition.topic_id, batch.partition.partition)
         expected = self._reached.get(key)
-        if expected is not None and expected != batch.offsets.lo:
+        if expected is None:
+            expected = self._first_offset(batch)
+        if expected != batch.offsets.lo:
             raise LakeBehindError(
                 f"{batch.partition}: the lake ends at offset {expected}, "
                 f"the batch begins at {batch.offsets.lo}"
@@ -136,6 +138,16 @@ class LakeWriter:
         elif batch.dead_letters and self._since is None:
             self._since = time.monotonic()
         self._reached[key] = batch.offsets.hi
+
+    def _first_offset(self, batch: Batch) -> int:
+        """Where the ledger of a partition begins of which the lake has nothing; asked once per partition."""
+        with psycopg.connect(self._database_url) as connection:
+            row = connection.execute(
+                "select min(offset_lo) from ops.landing_ledger "
+                "where topic = %s and topic_id = %s and kafka_partition = %s and offset_hi > offset_lo",
+                (batch.partition.topic, batch.partition.topic_id, batch.partition.partition),
+            ).fetchone()
+        return batch.offsets.lo if row is None or row[0] is None else int(row[0])
 
     def is_due(self) -> bool:
         """Whether size or age ask for a flush."""

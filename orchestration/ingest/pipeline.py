@@ -227,6 +227,9 @@ class LandingPipeline:
         lake = _LakeTables(self._services, contracts, self._settings.lake_flush, partitions, self._on_lake)
         while (group := self._committed.get(POLL_S)) is not None:
             lake.take([] if isinstance(group, Nothing) else group)
+            if self._has_skipped_lake and self._committed.is_empty:
+                self._has_skipped_lake = False  # first: a group that is skipped from here on counts again
+                lake.catch_up()
         lake.finish(self._has_skipped_lake)
         self.lake_failure, self.lake_rows = lake.failure, lake.rows
 
@@ -273,16 +276,23 @@ class _LakeTables:
         for topic, own in by_topic.items():
             self._try(topic, own, is_last=False)
 
+    def catch_up(self) -> None:
+        """Read back what was committed and never given: its partition may get nothing more for hours."""
+        for topic in self._contracts:
+            if writer := self._writers.pop(topic, None):
+                writer.abandon()  # it is opened again, and catches up from Postgres
+            self._try(topic, [], is_last=False)
+
     def finish(self, has_missed: bool) -> None:
         """Flush everything, trying once more where the lake has failed.
 
         Args:
             has_missed: Whether batches were committed that the lake was never given.
         """
+        self._retry_at = dict.fromkeys(self._contracts, 0.0)
+        if has_missed:
+            self.catch_up()
         for topic in self._contracts:
-            self._retry_at[topic] = 0.0
-            if has_missed and (writer := self._writers.pop(topic, None)):
-                writer.abandon()  # it is opened again, and catches up from Postgres
             self._try(topic, [], is_last=True)
 
     def _try(self, topic: str, batches: list[Batch], is_last: bool) -> None:
