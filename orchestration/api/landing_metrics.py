@@ -29,6 +29,7 @@ class LandingNumbers:
         behind_s: How far the newest row's event lies behind the tenant's plant clock, by topic and tenant.
         open_letters: Dead letters that wait for a replay, by topic.
         open_sinks: Whether a sink can't be written to, by lander and sink.
+        refused: Topics that are left out, by lander and topic.
         failures: Sources that did not answer.
     """
 
@@ -38,6 +39,7 @@ class LandingNumbers:
     behind_s: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
     open_letters: dict[str, int] = field(default_factory=dict[str, int])
     open_sinks: dict[tuple[str, str], bool] = field(default_factory=dict[tuple[str, str], bool])
+    refused: dict[tuple[str, str], bool] = field(default_factory=dict[tuple[str, str], bool])
     failures: tuple[str, ...] = ()
 
 
@@ -88,6 +90,12 @@ def _families(numbers: LandingNumbers) -> Iterator[Metric]:
         ),
         ("open_dead_letters", "Refused messages that wait for a replay.", ("topic",), numbers.open_letters),
         ("sink_open", "1 where a lander waits for a sink.", ("lander", "sink"), numbers.open_sinks),
+        (
+            "topic_refused",
+            "1 where a lander leaves a topic out; `opsgraph topics` says why.",
+            ("lander", "topic"),
+            numbers.refused,
+        ),
     ):
         family = GaugeMetricFamily(f"opsgraph_landing_{name}", description, labels=labels)
         for key, value in values.items():
@@ -114,6 +122,7 @@ def ask(settings: Environment, topics: Sequence[str]) -> LandingNumbers:
     for lander in known_states(settings.database_url, settings.state_dir / STATE_FILE):
         for sink, state in lander.sinks.items():
             numbers.open_sinks[lander.lander, sink] = bool(state["is_open"])
+        numbers.refused.update({(lander.lander, topic): True for topic in lander.refused})
     try:
         with psycopg.connect(settings.database_url, connect_timeout=3) as connection:
             numbers.age_s.update(connection.execute(_AGES).fetchall())

@@ -54,7 +54,12 @@ def landers(environment: Environment) -> list[dict[str, Any]]:
     from orchestration.commands import topics
 
     return [
-        {"lander": item.lander, "age_s": round(item.age_s, 1), "open_sinks": item.open_sinks}
+        {
+            "lander": item.lander,
+            "age_s": round(item.age_s, 1),
+            "open_sinks": item.open_sinks,
+            "refused_topics": {topic: state["reason"] for topic, state in item.refused.items()},
+        }
         for item in topics.states(environment)
     ]
 

@@ -92,10 +92,18 @@ def states(environment: Environment) -> "list[LanderState]":
 def print_lander(lander: "LanderState") -> None:
     """One line, or one for each sink that can't be written to."""
     console.print(f"{escape(lander.lander)}, heard {lander.age_s:.0f} s ago: ", end="", highlight=False)
-    if not lander.open_sinks:
+    if lander.open_sinks:
+        console.print("[red]waits; positions stay where they are[/]")
+    elif lander.refused:
+        console.print(f"[red]{len(lander.refused)} topics are left out[/], the others are landed")
+    else:
         console.print("[green]all sinks take data[/]")
-        return
-    console.print("[red]waits; positions stay where they are[/]")
+    for topic, state in lander.refused.items():
+        since = state["since"]
+        console.print(
+            f"  [red]{escape(topic)}[/] left out since {since}: {escape(state['reason'])}",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
     for sink, reason in lander.open_sinks.items():
         since = lander.sinks[sink]["since"]
         console.print(f"  [red]{sink}[/] since {since}: {escape(reason)}", soft_wrap=True, highlight=False)

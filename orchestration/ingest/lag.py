@@ -3,6 +3,7 @@
 Add here what a sensor or a status page asks about lag. Avoid landing.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,18 @@ import psycopg
 from confluent_kafka.admin import AdminClient
 
 from orchestration.ingest.leases import SERVICE_LEASE, holder_of, topic_lease
-from orchestration.ingest.offsets import PartitionId, Range, broker_bounds, plan, positions
+from orchestration.ingest.offsets import (
+    PartitionId,
+    Range,
+    TopicRefusedError,
+    broker_bounds,
+    described,
+    plan,
+    positions,
+)
 from orchestration.ingest.services import LandingServices
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,10 +41,26 @@ class Waiting:
 
 
 def lag(services: LandingServices, topics: Sequence[str]) -> dict[PartitionId, Range]:
-    """Range that waits in each partition; empty ranges included."""
-    bounds = broker_bounds(AdminClient({"bootstrap.servers": services.bootstrap_servers}), topics)
+    """Range that waits in each partition; empty ranges included.
+
+    Nobody can say it of a topic that is refused: it is left out, so that the others are landed.
+    """
+    admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
+    _, refused = described(admin, topics)
+    there = [topic for topic in topics if topic not in refused]
+    bounds = broker_bounds(admin, there) if there else {}
     with psycopg.connect(services.database_url) as connection:
-        return dict(plan(bounds, positions(connection, topics)).pending)
+        known = positions(connection, there)
+    pending: dict[PartitionId, Range] = {}
+    for topic in there:
+        own = {item: bound for item, bound in bounds.items() if item.topic == topic}
+        try:
+            pending |= plan(own, known).pending
+        except TopicRefusedError as error:
+            refused[topic] = error
+    for error in refused.values():
+        log.info("left out: %s", error)
+    return pending
 
 
 def waiting_evidence(services: LandingServices, topics: Sequence[str]) -> Waiting:

@@ -21,15 +21,15 @@ from orchestration.ingest.batch import Batch
 from orchestration.ingest.contracts import TopicContract
 from orchestration.ingest.contracts.schema_catalog import SchemaRegistryUnavailableError
 from orchestration.ingest.dagster_reports import DagsterReports
-from orchestration.ingest.lake_recovery import refuse_after_loss
 from orchestration.ingest.landing import holder_name, prepare
 from orchestration.ingest.leases import SERVICE_LEASE, Lease, acquire, topic_lease
-from orchestration.ingest.offsets import LandingError, PartitionId, broker_bounds
+from orchestration.ingest.offsets import LandingError, PartitionId, described
 from orchestration.ingest.outbox import relay_outbox
 from orchestration.ingest.partition_share import PartitionShare
 from orchestration.ingest.pipeline import LandingPipeline, PipelineSettings
 from orchestration.ingest.producer import DeliveryError, MessageProducer
 from orchestration.ingest.quotas import Debts, quotas
+from orchestration.ingest.refused_topics import RefusedTopics
 from orchestration.ingest.services import LandingServices
 from orchestration.ingest.sink_states import (
     CONNECT_S,
@@ -43,6 +43,7 @@ from orchestration.ingest.sink_states import (
 log = logging.getLogger(__name__)
 PLAN_CHECK_S = 5.0  # how soon new partitions and recreated topics are noticed
 COLLECT_EVERY_S = 60.0
+REFUSED_AGAIN_S = 15.0  # how soon a topic that was left out is looked at again: some 0.02 s each
 OTHER_PAUSE_S = 3.0  # after what is no sink's failure, for example another lander's fence
 LEASE_PAUSE_S = 2.0
 FRESH = PipelineSettings(batch_messages=20_000, window_s=0.2)
@@ -86,9 +87,11 @@ class LandingService:
         self._stop = threading.Event()
         self._reports = DagsterReports(dagster_url)
         self._breakers = Breakers()
+        self._refused = RefusedTopics(services, contracts)
         self._heartbeat = Heartbeat(
-            services.database_url, holder_name("opsgraph land --follow"), self._breakers, state_file
-        )
+            services.database_url, holder_name("opsgraph land --follow"), self._breakers, state_file,
+            self._refused.states,
+        )  # fmt: skip
         self._debts = Debts(self._quotas)
         self._has_dead_letters = threading.Event()
 
@@ -171,17 +174,18 @@ class LandingService:
 
     def _land(self, leases: list[Lease], share: PartitionShare | None) -> None:
         admin = AdminClient({"bootstrap.servers": self._services.bootstrap_servers})
-        found = set(broker_bounds(admin, self._topics))
+        fit = set(self._refused.judge(admin, self._topics))
+        there = set(described(admin, self._topics)[0])
+        found = {partition for partition in there if partition.topic in fit}
         own = found if share is None else _settled(share, found)
         well = partial(self._breakers.succeeded, Sink.KAFKA, Sink.POSTGRES)
-        watch = _Watch(admin, self._topics, found, leases, share, self._stop, well)
+        watch = _Watch(admin, self._topics, there, leases, share, self._stop, well, self._refused)
         if not own:
             while not watch.ending.wait(1.0):
                 watch.check()
             return
-        refuse_after_loss(self._services, self._contracts, self._topics)
         planned, findings = prepare(
-            self._services, admin, self._topics, None, "service", lambda item: item in own
+            self._services, admin, sorted(fit), None, "service", lambda item: item in own
         )
         for finding in findings:
             log.error("%s", finding)
@@ -190,7 +194,7 @@ class LandingService:
             settings=self._settings, run_id="service", on_commit=self._committed,
             is_shared=share is not None, waiting=self._debts.waiting, on_lake=self._of_lake,
         )  # fmt: skip
-        log.info("landing %d of %d partitions of %s", len(own), len(found), ", ".join(self._topics))
+        log.info("landing %d of %d partitions of %s", len(own), len(found), ", ".join(sorted(fit)))
         pipeline.run(watch.ending, watch.check)
 
     def _committed(self, batches: list[Batch]) -> None:
@@ -227,14 +231,16 @@ class _Watch:
         share: PartitionShare | None,
         stop: threading.Event,
         well: Callable[[], None],
+        refused: RefusedTopics,
     ) -> None:
-        self._well = well
+        self._well, self._refused = well, refused
         self._admin, self._topics, self._partitions, self._leases = admin, topics, partitions, leases
         self._share, self._stop = share, stop
         self.ending = threading.Event()
         """Set when the pipeline is to end in an orderly way: the service stops, or shares change."""
         self._next_check = time.monotonic() + PLAN_CHECK_S
         self._next_collection = time.monotonic() + COLLECT_EVERY_S
+        self._next_judgement = time.monotonic() + REFUSED_AGAIN_S
 
     def check(self) -> None:
         if self._stop.is_set():
@@ -249,14 +255,19 @@ class _Watch:
         self._next_check = now + PLAN_CHECK_S
         if any(lease.is_lost for lease in self._leases):
             raise PlanChangedError("a lease was lost with its database session")
-        found = set(broker_bounds(self._admin, self._topics))
+        found = set(described(self._admin, self._topics)[0])
         self._well()  # the broker has answered, and the leases' session stands
         if found != self._partitions:
             changed = ", ".join(sorted(str(item) for item in found ^ self._partitions))
             raise PlanChangedError(f"partitions changed ({changed})")
+        left_out = self._refused.states()
+        if left_out and now >= self._next_judgement:
+            self._next_judgement = now + REFUSED_AGAIN_S
+            if fit := self._refused.judge(self._admin, sorted(left_out)):
+                raise PlanChangedError(f"{', '.join(fit)} can be landed again")
         if self._share is not None:
-            numbers = _numbers(found)
-            if any(self._share.is_unfair(topic, numbers[topic]) for topic in self._topics):
+            numbers = _numbers({item for item in found if item.topic not in left_out})
+            if any(self._share.is_unfair(topic, numbers[topic]) for topic in numbers):
                 log.info("the number of landers has changed: sharing the partitions out anew")
                 self.ending.set()
 

@@ -11,23 +11,27 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from confluent_kafka import KafkaException
 from psycopg.types.json import Jsonb
+
+if TYPE_CHECKING:
+    from orchestration.ingest.refused_topics import RefusedTopic
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 SAID_EVERY_S = 3.0
 STALE_S = 30.0  # a lander that has said nothing for so long is not there
 CONNECT_S = 2
+REFUSED_TOPICS = "refused topics"  # beside the sinks' names
 STATE_FILE = Path("run", "lander.json")  # below the state folder
 
 
@@ -145,7 +149,14 @@ class Breakers:
 class Heartbeat:
     """Says the states of a lander every few seconds, in a thread of its own."""
 
-    def __init__(self, database_url: str, lander: str, breakers: Breakers, file: Path | None = None) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        lander: str,
+        breakers: Breakers,
+        file: Path | None = None,
+        refused: "Callable[[], Mapping[str, RefusedTopic]]" = dict,
+    ) -> None:
         """Set up; nothing is said before `start`.
 
         Args:
@@ -153,8 +164,10 @@ class Heartbeat:
             lander: Who speaks.
             breakers: Its breakers.
             file: Where it is said too, for the time when Postgres is away.
+            refused: Gives the topics that are left out.
         """
         self._database_url, self._lander, self._breakers, self._file = database_url, lander, breakers, file
+        self._refused = refused
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -183,7 +196,8 @@ class Heartbeat:
 
     def _say(self) -> None:
         states = {sink.value: asdict(state) for sink, state in self._breakers.states().items()}
-        said = json.loads(json.dumps(states, default=str))
+        refused = {topic: asdict(item) for topic, item in self._refused().items()}
+        said = json.loads(json.dumps({**states, REFUSED_TOPICS: refused}, default=str))
         if self._file is not None:
             with suppress(OSError):  # a full disk must not end the heartbeat
                 content = {"lander": self._lander, "seen_at": time.time(), "sinks": said}
@@ -227,11 +241,19 @@ class LanderState:
         lander: Who.
         age_s: Seconds since then.
         sinks: State by sink, as said.
+        refused: Reason and time by topic that is left out, as said.
     """
 
     lander: str
     age_s: float
     sinks: Mapping[str, Mapping[str, Any]]
+    refused: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, lander: str, age_s: float, said: Mapping[str, Mapping[str, Any]]) -> "LanderState":
+        """Undo what a heartbeat has said."""
+        sinks = {name: state for name, state in said.items() if name != REFUSED_TOPICS}
+        return cls(lander, age_s, sinks, said.get(REFUSED_TOPICS, {}))
 
     @property
     def open_sinks(self) -> dict[str, str]:
@@ -248,7 +270,7 @@ def lander_states(connection: psycopg.Connection[Any]) -> list[LanderState]:
         """,
         (STALE_S,),
     )
-    return [LanderState(lander, age, state) for lander, age, state in rows]
+    return [LanderState.of(lander, age, state) for lander, age, state in rows]
 
 
 def known_states(database_url: str, file: Path) -> list[LanderState]:
@@ -268,4 +290,4 @@ def state_in_file(file: Path) -> LanderState | None:
     except (OSError, ValueError):
         return None
     age = time.time() - float(said["seen_at"])
-    return LanderState(said["lander"], age, said["sinks"]) if age <= STALE_S else None
+    return LanderState.of(said["lander"], age, said["sinks"]) if age <= STALE_S else None

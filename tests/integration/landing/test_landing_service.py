@@ -1,17 +1,31 @@
 """The service: lands as messages come, survives what happens around it, and shares the work."""
 
+import json
 import threading
 import time
 
 import psycopg
 import pytest
-from landing_plant import SENSORS, Plant, reading, running_service, wait_until
+from confluent_kafka.admin import AdminClient
+from landing_plant import (
+    LOGS,
+    MAINTENANCE,
+    SENSORS,
+    Plant,
+    log_line,
+    reading,
+    running_service,
+    wait_until,
+)
 
-from orchestration.ingest.lag import waiting_evidence
+from orchestration.ingest.lag import lag, waiting_evidence
 from orchestration.ingest.landing_report import LandingReport
+from orchestration.ingest.landing_service import LandingService
 from orchestration.ingest.leases import SERVICE_LEASE, acquire, holder_of, topic_lease
 from orchestration.ingest.ledger import FencedError, advance
 from orchestration.ingest.offsets import Range, positions
+from orchestration.ingest.sink_states import lander_states
+from orchestration.ingest.topics import ensure_topics
 
 pytestmark = pytest.mark.integration
 
@@ -31,6 +45,50 @@ def test_service_lands_through_a_loss_of_all_its_database_sessions(plant: Plant)
     report = plant.check()  # stopped in an orderly way: the lake has everything too
     assert report.is_balanced, report.faults
     assert sum(item.lake_rows or 0 for item in report.balances) == 600
+
+
+def test_a_topic_that_is_refused_keeps_no_other_from_landing(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbids a service that stands still for all topics over one, or that leaves one out in silence."""
+    monkeypatch.setattr("orchestration.ingest.landing_service.PLAN_CHECK_S", 0.3)
+    monkeypatch.setattr("orchestration.ingest.landing_service.REFUSED_AGAIN_S", 0.5)
+    plant.produce_readings(40)
+    plant.land()
+    plant.query("update ops.consumer_offsets set next_offset = next_offset + 1000 returning 1")
+    deleted = plant.topic(MAINTENANCE)
+    admin = AdminClient({"bootstrap.servers": plant.services.bootstrap_servers})
+    admin.delete_topics([deleted])[deleted].result()
+    topics = [plant.topic(base) for base in (SENSORS, LOGS, MAINTENANCE)]
+    service = LandingService(plant.services, plant.contracts, topics)
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    try:
+        plant.produce(LOGS, [json.dumps(log_line(number)).encode() for number in range(5)])
+        wait_until(lambda: plant.query("select count(*) from raw.raw_logs") == [(5,)])
+        wait_until(lambda: set(_refused(plant)) == {topics[0], deleted})
+        assert "was cut or restored" in _refused(plant)[topics[0]]
+        assert "does not describe it" in _refused(plant)[deleted]
+        assert plant.row_count() == 40
+        assert {item.topic for item in lag(plant.services, topics)} == {topics[1]}
+
+        plant.query("update ops.consumer_offsets set next_offset = next_offset - 1000 where topic = %s "
+                    "returning 1", topics[0])  # fmt: skip
+        ensure_topics(plant.services.bootstrap_servers, {deleted: plant.contracts[deleted]})
+        plant.produce_readings(40, start=40)
+        wait_until(lambda: plant.row_count() == 80)
+        wait_until(lambda: _refused(plant) == {})
+    finally:
+        service.stop()
+        thread.join(30)
+    assert plant.check().is_balanced
+    assert plant.check(LOGS).is_balanced
+
+
+def _refused(plant: Plant) -> dict[str, str]:
+    with psycopg.connect(plant.services.database_url) as connection:
+        (state,) = lander_states(connection) or [None]
+    return {} if state is None else {topic: str(item["reason"]) for topic, item in state.refused.items()}
 
 
 def test_while_the_service_holds_the_lease_others_leave_the_topic_to_it(plant: Plant) -> None:
