@@ -1,8 +1,8 @@
 """`kill -9` at each step of a write: nothing is lost, nothing is there twice, and no file is left over.
 
 The lander dies by its own hand at a named step, so that every step is hit, not only those that take
-long. `test_kill_the_lander` kills at random moments. Slow runs: OPSGRAPH_CRASHES=200 adds as many random
-crashes to the last test (three by default).
+long. `test_kill_the_lander` kills at random moments. Slow runs: OPSGRAPH_CRASHES=200 lets as many landers die
+at random in the last test, alone and by twos (three by default).
 """
 
 import itertools
@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ pytestmark = pytest.mark.integration
 
 SETTINGS = PipelineSettings(batch_messages=300, lake_flush=FlushSettings(size=60_000, age_s=0.1))
 MESSAGES = 4_000
+Partitions = Collection[int] | None
 CRASHES, SEED = int(os.environ.get("OPSGRAPH_CRASHES", "3")), 20261121
 STEPS: dict[str, tuple[str, str, bool]] = {
     "after consume": ("orchestration.ingest.consume", "RangeReader.read", True),
@@ -43,7 +44,13 @@ STEPS: dict[str, tuple[str, str, bool]] = {
 """Module, function, and whether the process dies after the call instead of before it."""
 
 
-def _land_and_die(plant: Plant, step: str, calls: int, without: Collection[str] = ()) -> None:
+def _land_and_die(
+    plant: Plant,
+    step: str,
+    calls: int,
+    without: Collection[str] = (),
+    partitions: Partitions = None,
+) -> None:
     """Land in this process, which kills itself at a step's n-th call."""
     module, path, is_after = STEPS[step]
     owner: Any = __import__(module, fromlist=["x"])
@@ -64,18 +71,28 @@ def _land_and_die(plant: Plant, step: str, calls: int, without: Collection[str] 
     setattr(owner, name, dying)
     if "orphan removal" in without:
         LakeFiles.remove_orphans = lambda _: []
-    land_topic(plant.topic(SENSORS), plant.services, contracts=plant.contracts, settings=SETTINGS)
+    land_topic(
+        plant.topic(SENSORS), plant.services, contracts=plant.contracts, settings=SETTINGS,
+        partitions=partitions,
+    )  # fmt: skip
 
 
 def _crash(plant: Plant, step: str, calls: int, without: Collection[str] = ()) -> bool:
     """Let a lander die at a step; whether it came that far."""
+    return _crashes(plant, [(step, calls, without, None)])[0]
+
+
+def _crashes(plant: Plant, deaths: Sequence[tuple[str, int, Collection[str], Partitions]]) -> list[bool]:
+    """Let landers die side by side; which came to their steps."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["orchestration.ingest.landing", "pyiceberg.catalog.sql", "polars"])
-    lander = context.Process(target=_land_and_die, args=(plant, step, calls, without))
-    lander.start()
-    lander.join(120)
-    assert lander.exitcode in (0, -signal.SIGKILL), f"{step}: exit code {lander.exitcode}"
-    return lander.exitcode != 0
+    landers = [context.Process(target=_land_and_die, args=(plant, *death)) for death in deaths]
+    for lander in landers:
+        lander.start()
+    for lander, death in zip(landers, deaths, strict=True):
+        lander.join(120)
+        assert lander.exitcode in (0, -signal.SIGKILL), f"{death[0]}: exit code {lander.exitcode}"
+    return [lander.exitcode != 0 for lander in landers]
 
 
 def test_a_crash_at_each_step_loses_nothing_and_repeats_nothing(plant: Plant) -> None:
@@ -120,15 +137,20 @@ def test_the_matrix_notices_a_row_that_is_there_twice(plant: Plant) -> None:
         _assert_each_once(plant, 400)
 
 
-def test_random_crashes(plant: Plant) -> None:
-    """Forbids a step that is only safe the first time, or only without what earlier crashes have left."""
+@pytest.mark.parametrize("shares", [(None,), ((0, 2), (1, 3))], ids=["one lander", "two landers"])
+def test_random_crashes(plant: Plant, shares: Sequence[Partitions]) -> None:
+    """Forbids a step that is only safe the first time, alone, or without what earlier crashes have left."""
     moments, produced = random.Random(SEED), 0
-    for _ in range(CRASHES):
+    for _ in range(0, CRASHES, len(shares)):
         plant.produce_readings(400, start=produced)
         produced += 400
-        _crash(plant, moments.choice(sorted(STEPS)), calls=moments.randint(1, 3))
+        _crashes(
+            plant, [(moments.choice(sorted(STEPS)), moments.randint(1, 3), (), share) for share in shares]
+        )
+        report = plant.check()
+        assert report.is_balanced, report.faults
 
-    plant.land()
+    plant.land()  # alone again: it removes what landers that share leave to the upkeep
 
     _assert_each_once(plant, produced)
 
