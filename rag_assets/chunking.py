@@ -15,7 +15,7 @@ from rag_assets.documents import Document
 CHUNK_NAMESPACE = uuid.UUID("6f1c1a56-5f0e-5e0c-9d3c-0a1c7b0f2d11")
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$")
 _FENCE = re.compile(r"^\s*(`{3,}(?=[^`]*$)|~{3,})(.*)$")
-_TABLE_RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
+_TABLE_RULE = re.compile(r"\|?\s*:?-+:?(?:\s*\|\s*:?-+:?)*\s*\|?")
 _TABLE_START = re.compile(r"^\s*<table\b", re.IGNORECASE)
 _TABLE_TAG = re.compile(r"<(/?)table\b", re.IGNORECASE)
 _INDENTED = re.compile(r"^(?: {4}|\t)")
@@ -266,7 +266,7 @@ def _line_kind(line: str, following: str, kind: str, in_list: bool) -> str:
         return kind if kind == "item" else "blank"
     if kind == "item" and line[0].isspace():
         return "item"
-    if "|" in line and (kind == "table" or ("|" in following and _TABLE_RULE.match(following))):
+    if "|" in line and (kind == "table" or ("|" in following and _TABLE_RULE.fullmatch(following.strip()))):
         return "table"
     # Text directly above makes it a paragraph's second line.
     is_code = not in_list and kind != "prose" and _INDENTED.match(line)
