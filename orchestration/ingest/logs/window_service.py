@@ -32,6 +32,8 @@ BATCH_MESSAGES = 20_000
 BEAT_EVERY_S = 10.0
 BOUNDS_EVERY_S = 5.0
 """How often the broker is asked whether the topic has new partitions or was made anew: 3 small requests."""
+LATEST_MS = 4_102_444_800_000
+"""2100: a producer can write any time into a message, also one that no calendar has."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 PASSING = (psycopg.Error, KafkaException, LandingError, PositionMovedError, OSError)
 POISON = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, UnicodeError, OverflowError)
@@ -97,7 +99,6 @@ class WindowService:
             bounds = broker_bounds(admin, [TOPIC])
             starts = self._starts(connection, bounds)
             self._load_tenants(connection)
-            connection.commit()
             reader = TopicReader(self._servers, window_store.CONSUMER, starts)
             try:
                 if until_end:
@@ -115,6 +116,7 @@ class WindowService:
         self._tenants.clear()
         for tenant_id in window_store.tenants_with_open_windows(connection):
             self._tenants[tenant_id] = TenantWindows(connection, tenant_id)
+        connection.commit()  # an open transaction would make those that follow savepoints of it
 
     def _starts(
         self, connection: psycopg.Connection, bounds: Mapping[PartitionId, Bounds]
@@ -189,7 +191,8 @@ class WindowService:
     def _take(
         self, connection: psycopg.Connection, partition: PartitionId, lo: int, messages: list[Message]
     ) -> None:
-        arrived_at = datetime.fromtimestamp(max(item.timestamp()[1] for item in messages) / 1000, UTC)
+        newest_ms = min(max(item.timestamp()[1] for item in messages), LATEST_MS)
+        arrived_at = datetime.fromtimestamp(newest_ms / 1000, UTC)
         offsets = [message.offset() or 0 for message in messages]
         batch = read_messages([message.value() for message in messages], arrived_at)
         late = 0
