@@ -111,6 +111,7 @@ class Lake:
             except TableAlreadyExistsError:  # another lander was faster
                 table = self._catalog.load_table(name)
         _add_new_columns(table, contract)
+        _say_sort_order(table, contract)
         return table
 
     def existing_table(self, contract: TopicContract) -> "Table | None":
@@ -156,17 +157,35 @@ class Lake:
 
     def _create(self, name: tuple[str, str], contract: TopicContract) -> "Table":
         from pyiceberg.partitioning import PartitionField, PartitionSpec
-        from pyiceberg.transforms import DayTransform
+        from pyiceberg.table.sorting import NullOrder, SortField, SortOrder
+        from pyiceberg.transforms import DayTransform, IdentityTransform
 
         schema = iceberg_schema(arrow_schema(contract))
         day = PartitionField(
             schema.find_field("landed_at").field_id, DAY_FIELD_ID, DayTransform(), "landed_on"
         )
+        order = SortOrder(
+            *(
+                SortField(
+                    schema.find_field(column).field_id, IdentityTransform(), null_order=NullOrder.NULLS_LAST
+                )
+                for column in sort_columns(contract)
+            )
+        )
         # A commit that lost a race must not be repeated by the library: its offsets would be stale.
         properties = {"commit.retry.num-retries": "0", "write.parquet.compression-codec": "zstd"}
         return self._catalog.create_table(
-            name, schema, partition_spec=PartitionSpec(day), properties=properties
+            name, schema, partition_spec=PartitionSpec(day), sort_order=order, properties=properties
         )
+
+
+def sort_columns(contract: TopicContract) -> list[str]:
+    """The order in which people ask, ascending: key, then event time.
+
+    The tables' metadata names it, and rewritten files are in it; files of a flush are as they were landed.
+    """
+    key = [name for name in contract.primary_key if name != contract.event_time_field]
+    return [*key, contract.event_time_field, "kafka_offset"]
 
 
 def stored_rows(table: "Table", schema: pa.Schema, row_filter: str | None = None) -> Iterator[pa.RecordBatch]:
@@ -266,3 +285,18 @@ def _add_new_columns(table: "Table", contract: TopicContract) -> None:
     mapping = table.schema().name_mapping.model_dump_json()
     with table.transaction() as transaction:
         transaction.set_properties({TableProperties.DEFAULT_NAME_MAPPING: mapping})
+
+
+def _say_sort_order(table: "Table", contract: TopicContract) -> None:
+    """Name the order in the metadata of a table that was made before it was named; its files stay."""
+    if table.sort_order().fields:
+        return
+    from pyiceberg.exceptions import CommitFailedException
+    from pyiceberg.transforms import IdentityTransform
+
+    try:
+        with table.update_sort_order() as update:
+            for column in sort_columns(contract):
+                update.asc(column, IdentityTransform())
+    except CommitFailedException:  # another lander was faster, or has just committed: at the next opening
+        table.refresh()

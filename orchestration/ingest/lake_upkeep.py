@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestration.ingest.contracts import Direction, TopicContract
-from orchestration.ingest.lake import OFFSETS, Lake, position_of
+from orchestration.ingest.lake import OFFSETS, Lake, position_of, sort_columns
 from orchestration.ingest.lake_files import DATA_DIR, LakeFiles
 from orchestration.ingest.lake_files import PREFIX as LANDED
 from orchestration.ingest.lake_journal import LakeJournal, lock_table
@@ -192,9 +192,8 @@ def _compact(table: "Table", contract: TopicContract, day: date, folder: str = D
 
 
 def _sorted_runs(reader: Any, contract: TopicContract) -> Iterator[pa.Table]:
-    """Runs of bounded size, each in the order in which people ask: key, then event time."""
-    order = [name for name in contract.primary_key if name != contract.event_time_field]
-    keys = [(name, "ascending") for name in [*order, contract.event_time_field, "kafka_offset"]]
+    """Runs of bounded size, each in the table's sort order."""
+    keys = [(name, "ascending") for name in sort_columns(contract)]
     held: list[pa.RecordBatch] = []
     rows = 0
     for batch in reader:

@@ -1,14 +1,19 @@
 """Care of the lake changes files, never rows or positions."""
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-from landing_plant import SENSORS, Plant
+from landing_plant import LOGS, SENSORS, Plant
 
 from orchestration.ingest import lake_upkeep
-from orchestration.ingest.lake import Lake, position_of
+from orchestration.ingest.contracts import arrow_schema
+from orchestration.ingest.lake import NAMESPACE, Lake, iceberg_schema, position_of
 from orchestration.ingest.lake_upkeep import MAX_FILES_PER_DAY, keep_up
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
 
 pytestmark = pytest.mark.integration
 LATER = datetime.now(UTC) + timedelta(days=30)
@@ -52,6 +57,28 @@ def test_a_day_of_many_files_becomes_one_sorted_file_with_the_same_rows(plant: P
 
     assert len(plant.lake_rows()) == FLUSHES * 8 + 8
     assert plant.check().is_balanced
+
+
+def test_the_metadata_names_the_order_that_rewritten_files_follow(plant: Plant) -> None:
+    """Forbids an order that no other engine can see, one that files do not keep, and rewriting to name it."""
+    land_in_many_files(plant)
+    lake = Lake(plant.services.lake_url, plant.services.catalog_uri)
+    older = plant.contract(LOGS)  # a table from before the order had a name
+    lake._catalog.create_table((NAMESPACE, older.table), iceberg_schema(arrow_schema(older)))
+
+    assert _order(lake.table(older)) == ["event_at", "kafka_offset"]
+    names = ["tenant_id", "equipment_id", "event_at", "kafka_offset"]
+    assert _order(lake.table(plant.contract(SENSORS))) == names
+    keep_up(plant.services, plant.contracts, [plant.topic(SENSORS)], now=LATER)
+    (path,) = (plant.lake_dir(SENSORS) / "data").rglob("*.parquet")
+    rows = pl.read_parquet(path)
+    assert rows.height == FLUSHES * 8
+    assert rows.equals(rows.sort(names))
+    assert plant.check().is_balanced
+
+
+def _order(table: "Table") -> list[str]:
+    return [table.schema().find_column_name(item.source_id) or "" for item in table.sort_order().fields]
 
 
 def test_a_lander_that_commits_meanwhile_wins(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
