@@ -6,7 +6,7 @@ resolving names that exist (`naming.py`).
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 _TOKEN = re.compile(r"(?<![\w.:/@-])[A-Za-z][\w-]*(?![.:/@]\w)")
@@ -31,14 +31,14 @@ _AMOUNT = (
 
 
 def absent_names(
-    text: str, fleet: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, object]
+    text: str, fleet: Mapping[str, Mapping[str, Any]], callings: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, bool]]:
     """Names of no machine and no plant, in the order of their kinds, each with whether it may be a code.
 
     Args:
         text: The question.
         fleet: The tenant's machines; without any, nothing can be told from a machine.
-        kinds: Words that the machines' names share, such as "press".
+        callings: Words that may stand before a machine's number, such as "press" → the machines.
     """
     if not fleet:
         return
@@ -59,11 +59,16 @@ def absent_names(
         if int(match.group(1)) not in numbers:
             yield match.group(), False
     called = {str(row.get("equipment_name") or "").lower() for row in fleet.values()}
-    shared = "|".join(map(re.escape, sorted(kinds))) or "(?!)"
-    for match in re.finditer(rf"\b(?:{shared})\s#?(\d{{1,4}})\b{_AMOUNT}", text, re.IGNORECASE):
-        is_named = any(name.endswith(match.group().lower()) for name in called)
-        if not is_named and int(match.group(1)) not in numbers:
+    for match in numbered(text, callings):
+        of_number = (machine for machine in callings[match[1].lower()] if number_of(machine) == int(match[2]))
+        if not any(name.endswith(match.group().lower()) for name in called) and not any(of_number):
             yield match.group(), False
+
+
+def numbered(text: str, callings: Iterable[str]) -> Iterator[re.Match[str]]:
+    """Where one of some words stands before a number that is no amount: "press 12", not "press 12 times"."""
+    words = "|".join(map(re.escape, sorted(callings))) or "(?!)"
+    return re.finditer(rf"\b({words})\s#?(\d{{1,4}})\b{_AMOUNT}", text, re.IGNORECASE)
 
 
 def number_of(machine: str) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rag_assets.copilot.absent_names import absent_names, number_of
+from rag_assets.copilot.absent_names import absent_names, number_of, numbered
 
 _MACHINE_LIKE = re.compile(
     r"(?<![\w-])(?:[A-Za-z]{2,}(?:-[A-Za-z]+)*-\d{2,}|[A-Za-z]{3}-[A-Za-z]-\d+)(?![\w-]*\w)"
@@ -66,6 +66,9 @@ def read_names(text: str, fleet: Mapping[str, Mapping[str, Any]], equipment_id: 
         (machines if equipment_id.lower() in known else unknown).append(
             known.get(equipment_id.lower(), equipment_id)
         )
+    for name, machine in _spaced(text, known):
+        machines.append(machine)
+        text = text.replace(name, machine)
     rest = text
     for name in named:
         if name.lower() in known:
@@ -80,7 +83,7 @@ def read_names(text: str, fleet: Mapping[str, Mapping[str, Any]], equipment_id: 
     if not machines and not unknown:
         found, ambiguous = _by_part(rest, fleet)
         machines.extend(found)
-    absent = [pair for pair in absent_names(text, fleet, _kinds(fleet)) if pair[0] not in unknown]
+    absent = [pair for pair in absent_names(text, fleet, _callings(fleet)) if pair[0] not in unknown]
     return Naming(
         machines=tuple(dict.fromkeys(machines)),
         unknown=tuple(dict.fromkeys(unknown)),
@@ -93,6 +96,21 @@ def read_names(text: str, fleet: Mapping[str, Mapping[str, Any]], equipment_id: 
     )
 
 
+def _spaced(text: str, known: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Whole ids that are written with spaces, such as "cnc a 101": (as written, id)."""
+    words = list(re.finditer(r"[A-Za-z]+|\d+", text))
+    found: list[tuple[str, str]] = []
+    for place, word in enumerate(words):
+        end, spelt = word.end(), word.group().lower()
+        for following in words[place + 1 : place + 4]:
+            if text[end : following.start()] not in {" ", "_"}:
+                break
+            end, spelt = following.end(), f"{spelt}-{following.group().lower()}"
+            if spelt in known:
+                found.append((text[word.start() : end], known[spelt]))
+    return found
+
+
 def _by_part(
     text: str, fleet: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[str], dict[str, tuple[str, ...]]]:
@@ -101,6 +119,15 @@ def _by_part(
     for match in _NUMBERED.finditer(text):
         number = int(match.group(1))
         mentions[match.group()] = tuple(machine for machine in fleet if number_of(machine) == number)
+    callings = _callings(fleet)
+    names = {str(row.get("equipment_name") or "").lower() for row in fleet.values()}
+    for match in numbered(text, callings):
+        if not any(name.endswith(match.group().lower()) for name in names):
+            mentions[match.group()] = tuple(
+                machine
+                for machine in callings[match.group(1).lower()]
+                if number_of(machine) == int(match.group(2))
+            )
     lower = text.lower()
     for machine, row in fleet.items():
         name = str(row.get("equipment_name") or "")
@@ -126,6 +153,16 @@ def _by_kind(text: str, fleet: Mapping[str, Mapping[str, Any]]) -> dict[str, tup
         if re.search(rf"\b(?:the|this|our|my)\s+{word}\b", text, re.IGNORECASE):
             return {f"the {word}": tuple(machines)}
     return {}
+
+
+def _callings(fleet: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Words that may stand before a machine's number → the machines: kinds, and the beginnings of ids."""
+    callings = _kinds(fleet)
+    for machine in fleet:
+        first, dash, _ = machine.lower().partition("-")
+        if dash and first.isalpha() and first not in _GENERIC:
+            callings.setdefault(first, []).append(machine)
+    return callings
 
 
 def _kinds(fleet: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

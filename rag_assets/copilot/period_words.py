@@ -111,7 +111,10 @@ def _between_months(match: re.Match[str], now_at: datetime) -> Span:
 
 
 def _in_month(match: re.Match[str], now_at: datetime) -> Span:
-    first = _first_of(match[1], match[2], now_at)
+    return _month_of(_first_of(match[1], match[2], now_at))
+
+
+def _month_of(first: date) -> Span:
     return _midnight(first), _midnight(_next_month(first))
 
 
@@ -160,7 +163,7 @@ _RULES: tuple[tuple[re.Pattern[str], _Reader], ...] = (
         lambda match, now_at: _whole_day(_day(match[1], now_at)),
     ),
     (
-        _pattern(rf"\b(?:in|during|for|of|last)\s({_MONTH})\b(?:\s(\d{{4}}))?(?!\s?\d)"),
+        _pattern(rf"\b(?:in|during|for|last)\s({_MONTH})\b(?:\s(\d{{4}}))?(?!\s?\d)"),
         _in_month,
     ),
     (
@@ -170,6 +173,10 @@ _RULES: tuple[tuple[re.Pattern[str], _Reader], ...] = (
     (
         _pattern(r"\b(?:in|during|for)\s(?:the\syear\s)?((?:19|20)\d{2})\b(?!-)"),
         lambda match, _: (_midnight(date(int(match[1]), 1, 1)), _midnight(date(int(match[1]) + 1, 1, 1))),
+    ),
+    (
+        _pattern(r"\b((?:19|20)\d{2})-(0[1-9]|1[0-2])\b(?!-)"),
+        lambda match, _: _month_of(date(int(match[1]), int(match[2]), 1)),
     ),
     (_pattern(rf"\b(?:last|past|previous|latest)\s{_COUNT}\s?{_UNIT}\b"), _last_counted),
     (
@@ -181,12 +188,13 @@ _RULES: tuple[tuple[re.Pattern[str], _Reader], ...] = (
 """How a period is named → its instants; the first that is found counts."""
 
 UNREAD = _pattern(
-    rf"\b(?:since|until|till|before|after|on|in|from|during)\s(?:last\s|this\s|early\s|late\s|mid-?\s?)?(?:{_MONTH}|{_WEEKDAY})\b"
+    rf"\b(?:since|until|till|before|after|on|in|from|during|of)\s(?:last\s|this\s|early\s|late\s|mid-?\s?)?(?:{_MONTH}|{_WEEKDAY})\b"
     rf"|\b(?:since|until|before|after|on)\s(?:the\s)?(?:{_DAY}|\d{{1,2}}(?:st|nd|rd|th)\b)"
     r"|\bsince\s(?:last\s|this\s|the\s)?(?:morning|noon|midnight|night|evening|weekend|christmas|easter|new\syear|beginning|start)\b"
     r"|\b\S{1,20}\s(?:minutes?|hours?|days?|weeks?|months?|quarters?|years?)\sago\b"
     r"|\b(?:last|past|previous|this)\s(?:night|evening|morning|afternoon|weekend|shift|spring|summer|autumn|winter|decade)\b"
-    r"|\b(?:last|past|previous)\s(?:\S{1,20}\s){1,2}(?:minutes|hours|days|weeks|months|quarters|years)\b"
+    r"|\b(?:last|past|previous)\s(?:\S{1,20}\s){1,2}(?:minutes|hours|days|weeks|months|quarters|years|shifts)\b"
+    r"|\b(?:on|at|over|during)\s(?:the\s|last\s|this\s)?weekend\b"
     r"|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\b\d{4}-\d{2}-\d{2}\b"
     r"|\b(?:calendar\s)?week[\s-]\d{1,2}\b|\bq[1-4]\b(?:\s\d{4})?"
 )

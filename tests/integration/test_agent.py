@@ -224,14 +224,16 @@ def test_a_model_plans_words_and_streams(asker: _Asker, database: str) -> None:
     assert "a language model wrote it" in replay(kept).problem
 
 
-def test_what_a_model_asks_further_is_told_apart(asker: _Asker) -> None:
+def test_what_a_model_asks_further_is_told_apart(asker: _Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forbids that a further result takes the place of the router's, under the router's subject."""
     asked = {"analysis_type": "events", "time_range": "last_30_days"}
     model = ScriptedModel(
         tools_to_ask=[("analytics", asked), ("analytics", {**asked, "equipment_id": "LTH-A-12"})]
     )
     with serving(model) as url:
-        answer = asker.copilot(url).diagnose(Question("How is LTH-A-11 doing?", HERE), keep=False)
+        copilot = asker.copilot(url)
+        monkeypatch.setattr(copilot._writer, "word", lambda *_: None)
+        answer = copilot.diagnose(Question("How is LTH-A-11 doing?", HERE), keep=False)
     counts = {item["purpose"]: item["parameters"]["equipment_id"] for item in answer.evidence
               if "events" in item["purpose"]}  # fmt: skip
 

@@ -44,6 +44,7 @@ def _read(text: str) -> Reading:
         ("What was the downtime of plant 7 in the last 7 days?", "plant 7"),
         ("How many failures did press-12 have?", "press-12"),
         ("How many failures did press 12 have in the last week?", "press 12"),
+        ("How many failures did CNC 999 have in the last week?", "CNC 999"),
         ("Why did the downtime of LATHE-0042 rise?", "LATHE-0042"),
         ("What is the forecast of the temperature of LATHE-0042?", "LATHE-0042"),
         ("When is maintenance due for PX-12?", "PX-12"),
@@ -103,4 +104,14 @@ def test_what_is_asked_of_documents_may_name_anything(text: str) -> None:
     reading = _read(text)
 
     assert reading.topic is Topic.HOW_TO
+    assert reading.names.unknown == ()
+
+
+@pytest.mark.parametrize("said", ["cnc a 101", "CNC_A_101", "CNC 101", "Machining centre 1", "machine 101"])
+def test_a_machine_may_be_named_without_its_hyphens(said: str) -> None:
+    """Forbids the whole fleet's figure because an id is written with spaces."""
+    reading = _read(f"What was the mean temperature of {said} in the last 2 days?")
+
+    assert reading.topic is Topic.MEASURE
+    assert reading.equipment_ids == ("CNC-A-101",)
     assert reading.names.unknown == ()
