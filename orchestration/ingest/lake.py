@@ -10,6 +10,7 @@ table properties here. Avoid files: `lake_writer` writes them.
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ import pyarrow as pa
 from orchestration.ingest.contracts import TopicContract, arrow_schema
 
 if TYPE_CHECKING:
+    from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
 
@@ -89,13 +91,11 @@ class Lake:
             lake_url: Warehouse root: a folder, `file://…` or `s3://bucket/prefix`.
             catalog_uri: SQLAlchemy URL of the catalog's database.
         """
-        from pyiceberg.catalog.sql import SqlCatalog
-
         url = warehouse_url(lake_url)
         if url.startswith("file://"):
             Path(url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
         store = s3_properties() if url.startswith("s3://") else {}
-        self._catalog: SqlCatalog = SqlCatalog(CATALOG, uri=catalog_uri, warehouse=url, **store)
+        self._catalog: SqlCatalog = _catalog(uri=catalog_uri, warehouse=url, **store)
 
     def table(self, contract: TopicContract) -> "Table":
         """The table of a topic, made or widened to what the contract says."""
@@ -177,6 +177,17 @@ class Lake:
         return self._catalog.create_table(
             name, schema, partition_spec=PartitionSpec(day), sort_order=order, properties=properties
         )
+
+
+def _catalog(**properties: str) -> "SqlCatalog":
+    """The catalog in its database, whose two tables another process may be making at this moment."""
+    from pyiceberg.catalog.sql import SqlCatalog
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    for _ in range(2):
+        with suppress(IntegrityError, ProgrammingError):
+            return SqlCatalog(CATALOG, **properties)
+    return SqlCatalog(CATALOG, **properties)
 
 
 def sort_columns(contract: TopicContract) -> list[str]:

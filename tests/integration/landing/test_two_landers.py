@@ -1,15 +1,19 @@
 """Two landers share a topic's partitions: nothing is lost, nothing is there twice, whoever dies."""
 
 import multiprocessing
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 
 import psycopg
 import pytest
 from landing_plant import SENSORS, Plant
 
+from orchestration.ingest.lake import Lake
 from orchestration.ingest.lake_writer import FlushSettings
 from orchestration.ingest.landing import land_topic
 from orchestration.ingest.landing_service import FRESH, LandingService
@@ -52,6 +56,25 @@ def test_two_landers_at_once_land_each_message_once(plant: Plant) -> None:
         assert lander.exitcode == 0
 
     _assert_each_once(plant)
+
+
+def test_who_opens_an_empty_catalog_at_once_with_others_gets_it_too(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbids a second lander that fails since the first one is just making the catalog's tables."""
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    uri = empty_database_url.replace("postgresql://", "postgresql+psycopg2://")
+    together, create, waited = threading.Barrier(6), SqlCatalog.create_tables, threading.local()
+
+    def create_together(catalog: SqlCatalog) -> None:
+        if not hasattr(waited, "once"):  # all have seen that there are no tables
+            waited.once = together.wait(30)
+        create(catalog)
+
+    monkeypatch.setattr(SqlCatalog, "create_tables", create_together)
+    with ThreadPoolExecutor(6) as landers:
+        assert len(list(landers.map(lambda _: Lake(str(tmp_path), uri), range(6)))) == 6
 
 
 def test_when_one_of_two_services_is_killed_the_other_takes_its_partitions(plant: Plant) -> None:
