@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import psycopg
 import pytest
 from word_embedder import WordEmbedder
 
+from rag_assets.copilot.copilot import open_copilot
 from rag_assets.index import builds
 from rag_assets.index.build import BuildOutcome, BuildStatus, EmptyCorpusError, build_index
-from rag_assets.index.contract import IndexPoint
+from rag_assets.index.contract import BuildUnavailableError, IndexPoint
 from rag_assets.index.edge import EdgeStore, EdgeWriter
 from rag_assets.index.live import LiveIndex
 from rag_assets.index.refresh import read_source
@@ -268,6 +270,19 @@ def test_a_killed_builder_leaves_nothing_visible(plant: Plant, tmp_path: Path) -
     assert healed.status is BuildStatus.PUBLISHED
     assert "fan" in plant.find("fan")
     assert not list((tmp_path / "index").glob("*.partial"))
+
+
+def test_a_build_of_another_embedder_is_refused_in_words(plant: Plant) -> None:
+    """Forbids answers from vectors that mean something else, and a 500 for a setting that does not fit."""
+    plant.build()
+    other = WordEmbedder()
+    other.name = "other-words"
+
+    with (
+        closing(open_copilot(plant.database_url, plant.store, other)) as copilot,
+        pytest.raises(BuildUnavailableError, match=r"was made with .* this process embeds with other-words"),
+    ):
+        copilot.search("pump seal", "plant", 5)
 
 
 def test_superseded_documents_are_never_found(plant: Plant) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from orchestration.cli import app
 from orchestration.commands import copilot, knowledge
 from rag_assets.copilot.client import ApiError
+from rag_assets.index.corpus import CorpusChange
 from rag_assets.remote_embedding import DimensionMismatchError
 
 
@@ -48,7 +49,7 @@ def test_vectors_of_another_length_are_told(tmp_path: Path, monkeypatch: pytest.
         raise DimensionMismatchError("m gives vectors of 2 numbers")
 
     monkeypatch.setattr("rag_assets.index.refresh.refresh_index", refuse)
-    change = SimpleNamespace(document_count=0, changed_count=0, removed_count=0, broken=())
+    change = CorpusChange("plant:folder", 0, 0, 0, {}, ())
     monkeypatch.setattr("rag_assets.index.refresh.store_files", lambda *_: change)
 
     found = run("index", str(tmp_path), "--tenant", "plant")
