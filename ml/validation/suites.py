@@ -72,7 +72,8 @@ def run_suite(topic: str, rows: Sequence[Mapping[str, Any]]) -> SuiteVerdict:
     import pandas as pd
     from great_expectations.core.expectation_suite import ExpectationSuite
 
-    context = gx.get_context(mode="ephemeral")
+    library: Any = gx  # its types are partly unknown
+    context = library.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     source = context.data_sources.add_pandas(topic)
     definition = source.add_dataframe_asset(topic).add_batch_definition_whole_dataframe("newest")

@@ -22,7 +22,7 @@ from orchestration.ingest.intake.requests import (
     check_signature,
 )
 from orchestration.ingest.intake.sending import SchemaFaultError, SharedSenders
-from orchestration.ingest.producer import DeliveryError
+from orchestration.ingest.producer import DeliveryError, UnsendableError
 
 THREADS = 8
 """Requests that wait for Kafka at once. The API's 40 shared threads stay free for what needs no Kafka."""
@@ -90,6 +90,8 @@ def intake_router(settings: Environment, limiter: TenantLimiter) -> APIRouter:
                 raise HTTPException(401, str(error)) from None
             except MalformedError as error:
                 raise HTTPException(400, f"{error}. Nothing was sent.") from None
+            except UnsendableError as error:
+                raise HTTPException(413, f"{error}. Leave that record out, or send it in parts.") from None
             except (DeliveryError, SchemaFaultError, SchemaRegistryUnavailableError) as error:
                 raise HTTPException(503, f"{error}. Send the request again with the same key.") from None
 

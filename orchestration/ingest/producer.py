@@ -180,7 +180,7 @@ class RecordProducer:
             ContractError: The record does not fit the contract; names topic, key and field.
             UnsendableError: The message can never be sent.
         """
-        encode = self.encoder(topic)
+        encode = self._encoders.get(topic) or self.encoder(topic)
         key = self._key(topic, record)
         try:
             payload = encode(record)

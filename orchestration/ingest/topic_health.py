@@ -1,8 +1,9 @@
 """Whether a topic looks as usual: rows per hour by hour of day, silent and new keys, lateness, fields.
 
 Counts are taken once per landed batch and added up, so a look costs the same however long the history is.
-All times are event times and the plant clock; hours that the incident calendar names are no reference. Add
-another measure of a topic here. Avoid judging single messages: contracts and rules do that.
+All times are event times and the plant clock. Hours that the incident calendar names are no reference, and
+no key counts as silent while a period of it explains that. Add another measure of a topic here. Avoid
+judging single messages: contracts and rules do that.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ MIN_SPREAD = 0.05  # of the median
 SILENT_INTERVALS = 20  # of a key's own mean interval
 MIN_SILENCE = timedelta(hours=1)
 MIN_KEY_ROWS = 20
+EXPLAIN_SILENCE = ("maintenance", "outage", "sensor_fault", "holiday")
+"""Periods of the incident calendar in which no machine need report; silence counts from their end."""
 BUCKETS_PER_OCTAVE = 4
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -183,7 +186,12 @@ def _volume(connection: psycopg.Connection[Any], topic: str, tenant: str, now: d
     hour = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
     rows = connection.execute(
         """
-        select %(hour)s - day * interval '1 day' as hour_at, coalesce(h.row_count, 0)
+        select %(hour)s - day * interval '1 day' as hour_at, coalesce(h.row_count, 0), exists (
+            select from ops.incident_calendar as i
+            where i.tenant_id = %(tenant)s and i.equipment_id is not null
+                and i.starts_at < %(hour)s - day * interval '1 day' + interval '1 hour'
+                and i.ends_at > %(hour)s - day * interval '1 day'
+        )
         from generate_series(0, %(days)s) as day
         left join ops.topic_hours as h on h.tenant_id = %(tenant)s and h.topic = %(topic)s
             and h.hour_at = %(hour)s - day * interval '1 day'
@@ -201,7 +209,11 @@ def _volume(connection: psycopg.Connection[Any], topic: str, tenant: str, now: d
     ).fetchall()
     if not rows or rows[0][0] != hour:
         return None
-    usual, z = robust_z(int(rows[0][1]), [int(count) for _, count in rows[1:]])
+    # Hours in which single machines had an incident are left out where enough others remain: in a large plant
+    # there may be one in every hour.
+    plain = [int(count) for _, count, has_incident in rows[1:] if not has_incident]
+    references = plain if len(plain) >= MIN_REFERENCES else [int(count) for _, count, _ in rows[1:]]
+    usual, z = robust_z(int(rows[0][1]), references)
     return Volume(hour, int(rows[0][1]), usual, z)
 
 
@@ -251,21 +263,34 @@ def _keys(
 ) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
     rows = connection.execute(
         """
-        select message_key, first_event_at, last_event_at, row_count from ops.topic_keys
-        where tenant_id = %s and topic = %s and last_event_at >= %s order by message_key
+        select k.message_key, k.first_event_at, k.last_event_at, k.row_count, greatest(k.last_event_at, (
+            select max(least(i.ends_at, %(now)s)) from ops.incident_calendar as i
+            where i.tenant_id = k.tenant_id and i.kind = any(%(explaining)s)
+                and (i.equipment_id is null or k.message_key = concat_ws('/', k.tenant_id, i.equipment_id))
+                and i.starts_at <= %(now)s and i.ends_at > k.last_event_at
+        ))
+        from ops.topic_keys as k
+        where k.tenant_id = %(tenant)s and k.topic = %(topic)s and k.last_event_at >= %(since)s
+        order by k.message_key
         """,
-        (tenant, contract.topic, now - timedelta(days=REFERENCE_DAYS)),
+        {
+            "now": now,
+            "explaining": list(EXPLAIN_SILENCE),
+            "tenant": tenant,
+            "topic": contract.topic,
+            "since": now - timedelta(days=REFERENCE_DAYS),
+        },
     ).fetchall()
     day_ago = now - timedelta(days=1)
-    heard = sum(last >= day_ago for _, _, last, _ in rows)
-    new = tuple(str(key) for key, first, _, _ in rows if first >= day_ago)
+    heard = sum(last >= day_ago for _, _, last, _, _ in rows)
+    new = tuple(str(key) for key, first, _, _, _ in rows if first >= day_ago)
     # Only measured signals come by the clock; a machine without maintenance is not silent.
     regular = rows if contract.metrics else []
     silent = tuple(
         str(key)
-        for key, first, last, count in regular
+        for key, first, last, count, explained_until in regular
         if count >= MIN_KEY_ROWS
-        and now - last > max(MIN_SILENCE, SILENT_INTERVALS * (last - first) / (count - 1))
+        and now - explained_until > max(MIN_SILENCE, SILENT_INTERVALS * (last - first) / (count - 1))
     )
     everything_is_new = heard == len(new)  # the first day of a plant
     return heard, () if everything_is_new else new, silent

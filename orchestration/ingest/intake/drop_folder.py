@@ -54,7 +54,7 @@ class FileOutcome:
         path: Its name in the folder.
         intake: What was sent; None where nothing was.
         problem: Why not; empty where all went well.
-        is_waiting: Whether the file is not at fault, so that the next run may take it as it is.
+        is_waiting: Whether the file is not at fault and won't change, so that only another run can take it.
     """
 
     path: str
@@ -151,8 +151,7 @@ def take_files(
             landed_contract(contracts, topic)
             content = folder.read(path)
             if content is None:
-                problem = "is still being written; the next run takes it"
-                outcomes.append(FileOutcome(path, None, problem, is_waiting=True))
+                outcomes.append(FileOutcome(path, None, "is still being written; the next run takes it"))
                 continue
             digest = _digest(topic, content)
             # The second form is that of files taken before the topic was part of the digest.
