@@ -45,7 +45,7 @@ def test_an_embedder_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch) 
 def test_vectors_of_another_length_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forbids a stack trace over an endpoint whose model was changed."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise DimensionMismatchError("m gives vectors of 2 numbers")
 
     monkeypatch.setattr("rag_assets.index.refresh.refresh_index", refuse)
