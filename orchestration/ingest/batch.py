@@ -75,6 +75,11 @@ class Batch:
     watermarks: dict[str, datetime] = field(default_factory=dict)
     subjects: Sequence[Subject] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of the rows in memory."""
+        return int(self.rows.nbytes)
+
 
 class BatchBuilder:
     """Prepares the batches of one topic."""

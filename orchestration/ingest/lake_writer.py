@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 RECOVERY_ROWS = 500_000  # rows that are read back from Postgres per file
+GROUP_ROWS = 50_000  # of a row group at least; a service commits some hundred rows at a time
 CONSTANT_COLUMNS = {"batch_id", "topic_id", "kafka_partition", "known_at", "landed_at"}
 COLUMN_ENCODING = {"kafka_offset": "DELTA_BINARY_PACKED"}
 COMPRESSION_LEVEL = 1  # 2.4 million rows/s; level 3 saves 6 % of the bytes for half of the speed
@@ -109,6 +110,8 @@ class LakeWriter:
         self._open_path = ""
         self._open_day: date | None = None
         self._finished: list[str] = []
+        self._group: list[pa.RecordBatch] = []
+        self._group_rows = 0
         self._bytes = 0
         self._rows = 0
         self._since: float | None = None
@@ -288,15 +291,24 @@ class LakeWriter:
                 compression="zstd", compression_level=COMPRESSION_LEVEL,
                 use_dictionary=self._dictionary, column_encoding=COLUMN_ENCODING,
             )  # fmt: skip
-        self._open.write_batch(rows)
+        self._group.append(rows)
+        self._group_rows += rows.num_rows
+        if self._group_rows >= GROUP_ROWS:
+            self._end_group()
         self._rows += rows.num_rows
         self._bytes += rows.nbytes
         if self._since is None:
             self._since = time.monotonic()
 
+    def _end_group(self) -> None:
+        if self._group_rows and self._open is not None:
+            self._open.write_table(pa.Table.from_batches(self._group), row_group_size=self._group_rows)
+        self._group, self._group_rows = [], 0
+
     def _close_file(self) -> None:
         if self._open is None:
             return
+        self._end_group()
         writer, self._open = self._open, None
         writer.close()
         self._sink.close()  # an object store shows an object only when its stream has ended

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 POLL_S = 0.1
+UNLIMITED = 0  # for a writer that bounds what waits by another measure
 
 
 class StoppedError(Exception):
@@ -36,14 +37,6 @@ class Pipe(Generic[Item]):
                 continue
             return
         raise StoppedError
-
-    def offer(self, item: Item) -> bool:
-        """Put an item if there is space now; whether there was."""
-        try:
-            self._queue.put_nowait(item)
-        except queue.Full:
-            return False
-        return True
 
     @property
     def is_empty(self) -> bool:

@@ -26,7 +26,7 @@ from orchestration.ingest.lake_writer import FlushSettings, LakeBehindError, Lak
 from orchestration.ingest.ledger import next_batch_ids
 from orchestration.ingest.offsets import PartitionId, Range
 from orchestration.ingest.pii import PiiVault, has_personal_fields
-from orchestration.ingest.pipe import POLL_S, Nothing, Pipe, StoppedError
+from orchestration.ingest.pipe import POLL_S, UNLIMITED, Nothing, Pipe, StoppedError
 from orchestration.ingest.poison import build_around_poison
 from orchestration.ingest.postgres_sink import PostgresSink
 from orchestration.ingest.services import LandingServices
@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 LAKE_RETRY_S = 10.0
 TURN_S = 0.0005
 BATCH_IDS_AT_ONCE = 200
-LAKE_QUEUE = 16  # groups that may wait for the lake of a service, at most 110 MiB
+LAKE_BYTES = 110 * 1024 * 1024
+"""Rows that may wait for the lake of a service. What comes while they do is read back from Postgres later."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,9 @@ class LandingPipeline:
         self._loading = settings.connections
         self._commits = threading.Lock()
         self._committed: Pipe[list[Batch]] = Pipe(
-            settings.queue_length * 2 if is_bounded else LAKE_QUEUE, self._failed
+            settings.queue_length * 2 if is_bounded else UNLIMITED, self._failed
         )
+        self._waiting_bytes = 0
         self._has_skipped_lake = False
         self.lake_failure: Exception | None = None
         self.lake_rows = 0
@@ -208,15 +210,22 @@ class LandingPipeline:
                 batches = [batch for batch, _ in group]
                 with self._commits:
                     self._on_commit(batches)
-                if self._is_bounded:
+                if self._is_bounded or self._has_room(batches):
                     self._committed.put(batches)
-                elif not self._committed.offer(batches):  # a slow lake must not delay rows for a service
+                else:  # a slow lake must not delay rows for a service
                     self._has_skipped_lake = True
         with self._commits:
             self._loading -= 1
             is_last = not self._loading
         if is_last:
             self._committed.close()
+
+    def _has_room(self, batches: list[Batch]) -> bool:
+        """Take room for batches that the lake is to have, if there is enough."""
+        with self._commits:
+            is_enough = self._waiting_bytes + _size(batches) <= LAKE_BYTES
+            self._waiting_bytes += _size(batches) if is_enough else 0
+        return is_enough
 
     def _fill_lake(self) -> None:
         """Follow Postgres. A lake that fails holds nothing up: it catches up from Postgres later."""
@@ -226,12 +235,19 @@ class LandingPipeline:
         partitions = own if self._is_shared else dict.fromkeys(topics)
         lake = _LakeTables(self._services, contracts, self._settings.lake_flush, partitions, self._on_lake)
         while (group := self._committed.get(POLL_S)) is not None:
-            lake.take([] if isinstance(group, Nothing) else group)
+            batches = [] if isinstance(group, Nothing) else group
+            lake.take(batches)
+            with self._commits:
+                self._waiting_bytes -= _size(batches)
             if self._has_skipped_lake and self._committed.is_empty:
                 self._has_skipped_lake = False  # first: a group that is skipped from here on counts again
                 lake.catch_up()
         lake.finish(self._has_skipped_lake)
         self.lake_failure, self.lake_rows = lake.failure, lake.rows
+
+
+def _size(batches: list[Batch]) -> int:
+    return sum(batch.size for batch in batches)
 
 
 @contextmanager
