@@ -1,7 +1,7 @@
 """What the lake was never given it reads back from Postgres: no gap stays, whoever skipped what."""
 
-import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from landing_plant import SENSORS, Plant, reading, running_service, wait_until
@@ -10,8 +10,7 @@ from orchestration.ingest.batch import Batch
 from orchestration.ingest.lake import Lake
 from orchestration.ingest.lake_writer import FlushSettings, LakeBehindError, LakeWriter
 from orchestration.ingest.landing_service import FRESH
-from orchestration.ingest.pipe import Pipe
-from orchestration.ingest.pipeline import PipelineSettings
+from orchestration.ingest.pipeline import LandingPipeline, PipelineSettings, _LakeTables
 
 pytestmark = pytest.mark.integration
 
@@ -60,14 +59,22 @@ def test_what_was_skipped_is_read_back_while_nothing_more_comes(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forbids rows that wait for the lake until the service ends, or until their partition gets others."""
-    offer, dropped = Pipe.offer, threading.Event()
+    pipelines: list[LandingPipeline] = []
+    run, take = LandingPipeline.run, _LakeTables.take
 
-    def full_at_first(pipe: Pipe[list[Batch]], item: list[Batch]) -> bool:
-        if dropped.is_set():
-            return offer(pipe, item)
-        dropped.set()
-        return False
+    def noted_run(pipeline: LandingPipeline, *arguments: Any) -> None:
+        pipelines.append(pipeline)
+        run(pipeline, *arguments)
 
+    def skipping(tables: _LakeTables, batches: list[Batch]) -> None:
+        if not batches or skipped:
+            take(tables, batches)
+            return
+        skipped.extend(batches)  # as if there had been no room for them
+        pipelines[-1]._has_skipped_lake = True
+
+    skipped: list[Batch] = []
+    monkeypatch.setattr(LandingPipeline, "run", noted_run)
     lake = Lake(plant.services.lake_url, plant.services.catalog_uri)
     table = lake.table(plant.contract(SENSORS))
 
@@ -77,10 +84,9 @@ def test_what_was_skipped_is_read_back_while_nothing_more_comes(
     with running_service(plant, settings=SOON):
         plant.produce_readings(8)
         wait_until(lambda: lake_has(8))
-        monkeypatch.setattr(Pipe, "offer", full_at_first)
+        monkeypatch.setattr(_LakeTables, "take", skipping)
         plant.produce(SENSORS, [plant.datum(SENSORS, reading(8))], partition=3)
-        wait_until(lambda: plant.row_count() == 9)
-        assert dropped.is_set()
         wait_until(lambda: lake_has(9))
+        assert len(skipped) == 1
     report = plant.check()
     assert report.is_balanced, report.faults
