@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from landing_plant import SENSORS, Plant, reading
 
+from orchestration.ingest.producer import RecordProducer
 from orchestration.ingest.topic_health import TopicHealth, judge, observe
 
 pytestmark = pytest.mark.integration
@@ -21,10 +22,13 @@ def send_days(plant: Plant, days: range, machines: list[str], hours: range = ran
         for hour in hours
         for minute in range(0, 60, 10)
     ]
-    for at in instants:
-        payloads = [plant.datum(SENSORS, reading(0, equipment_id=name, event_at=at)) for name in machines]
-        known = (at + timedelta(seconds=10)).isoformat().encode()
-        plant.produce(SENSORS, payloads, headers=[("known_at", known)])
+    with RecordProducer(
+        plant.services.bootstrap_servers, plant.contracts, plant.services.schema_catalog(plant.contracts)
+    ) as producer:
+        for at in instants:
+            for name in machines:
+                record = reading(0, equipment_id=name, event_at=at)
+                producer.send(plant.topic(SENSORS), record, at + timedelta(seconds=10))
 
 
 def look(plant: Plant) -> TopicHealth:
@@ -35,6 +39,14 @@ def look(plant: Plant) -> TopicHealth:
         assert observe(connection, contract) == 0  # nothing is counted twice
         (health,) = judge(connection, contract)
     return health
+
+
+def plan(connection: psycopg.Connection, machine: str, kind: str, begin: timedelta, end: timedelta) -> None:
+    """An entry of the incident calendar; times count from the first day."""
+    connection.execute(
+        "insert into ops.incident_calendar values ('entry', 'demo-plant', %s, %s, %s, %s, %s, 'r', 's')",
+        (machine, kind, BEGUN_AT + begin, BEGUN_AT + end, BEGUN_AT),
+    )
 
 
 def test_a_thin_hour_and_a_silent_machine_are_seen_and_an_outage_is_no_reference(plant: Plant) -> None:
@@ -73,3 +85,34 @@ def test_a_machine_that_stops_in_the_stream_is_named(plant: Plant) -> None:
     # Every ten minutes before; 20 intervals are 200 minutes, and it has been silent for six hours.
     assert health.silent_keys == (f"demo-plant/{MACHINES[0]}",)
     assert health.keys == 6
+
+    # 12:00 to 17:30 is planned: at 17:50 it is silent for 20 minutes that nothing explains.
+    with psycopg.connect(plant.services.database_url) as connection:
+        plan(connection, MACHINES[0], "maintenance", timedelta(hours=12), timedelta(hours=17.5))
+    assert look(plant).silent_keys == ()
+
+
+def test_hours_in_which_a_machine_had_an_incident_are_no_reference(plant: Plant) -> None:
+    """Forbids a repaired machine that makes the hours after its long absence look unusual."""
+    send_days(plant, range(16, 17), MACHINES, hours=range(10, 12))
+    plant.land()
+    look(plant)
+    # Seven days as usual, then nine with one machine of six: 6 readings an hour instead of 36.
+    with psycopg.connect(plant.services.database_url) as connection:
+        connection.cursor().executemany(
+            "insert into ops.topic_hours (tenant_id, topic, hour_at, row_count) "
+            "values ('demo-plant', %s, %s, %s)",
+            [
+                (plant.topic(SENSORS), BEGUN_AT + timedelta(days=day, hours=10), 36 if day < 7 else 6)
+                for day in range(16)
+            ],
+        )
+    before = look(plant).volume
+    with psycopg.connect(plant.services.database_url) as connection:
+        plan(connection, MACHINES[1], "outage", timedelta(days=7), timedelta(days=16))
+    after = look(plant).volume
+
+    assert before is not None
+    assert after is not None
+    assert (before.row_count, before.usual) == (36, 6.0)
+    assert (after.usual, after.is_unusual) == (36.0, False)
