@@ -62,6 +62,7 @@ class PlanningAgent:
         self._budget = budget
         self._pseudonyms = pseudonyms
         self._context = context
+        self._known: tuple[ToolResult, ...] = ()
         self._results: dict[str, ToolResult] = {}
 
     def plan(self, evidence: Evidence) -> dict[str, ToolResult]:
@@ -73,6 +74,7 @@ class PlanningAgent:
         Raises:
             BudgetError: Tokens, money or time are used up.
         """
+        self._known = tuple(evidence.results.values())
         prompt = read_prompt(PLAN).text
         seen = "\n".join(f"- {line}" for line in _statuses(evidence))
         question = self._pseudonyms.hide(evidence.question.text)
@@ -106,7 +108,9 @@ class PlanningAgent:
                     {"status": "ERROR", "problem": f"{error.error_count()} arguments are wrong"}
                 )
             for purpose, result in results.items():
-                self._results[further_purpose(purpose, self._results)] = result
+                # Asked again word for word, it would be said twice.
+                if result not in (*self._known, *self._results.values()):
+                    self._results[further_purpose(purpose, self._results)] = result
             return self._pseudonyms.hide(json.dumps({name: _safe(item) for name, item in results.items()}))
 
         return StructuredTool.from_function(
