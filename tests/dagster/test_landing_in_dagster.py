@@ -9,13 +9,23 @@ import dagster as dg
 import psycopg
 import pytest
 
-from orchestration.defs.landing import asking, assets, checks, expectations, landing_again, sensors
+from orchestration.defs.landing import (
+    asking,
+    assets,
+    checks,
+    drop_folder,
+    expectations,
+    landing_again,
+    sensors,
+)
 from orchestration.defs.upkeep import care
 from orchestration.ingest.contracts import load_contracts
+from orchestration.ingest.intake.drop_folder import FileOutcome
 from orchestration.ingest.leases import SERVICE_LEASE, acquire
 from orchestration.ingest.producer import MessageProducer, RecordProducer
 from orchestration.ingest.simulators.clock import PLANT_START
 from orchestration.ingest.topics import ensure_topics
+from orchestration.resources.drop_folder import DropFolderResource
 from orchestration.resources.kafka import KafkaResource
 from orchestration.resources.lake import LakeResource
 from orchestration.resources.postgres import PostgresResource
@@ -182,6 +192,26 @@ def _named_land() -> dg.JobDefinition:
         """Stands for the job that lands."""
 
     return nothing
+
+
+def test_the_drop_folder_asks_the_registry_and_fails_while_a_file_waits(
+    resources: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbids pinned ids where a registry gives others, and a green run over a file that nobody takes."""
+    monkeypatch.setenv("SCHEMA_REGISTRY_URL", "http://registry:8081")
+    asked: list[str | None] = []
+    monkeypatch.setattr(drop_folder, "SchemaCatalog", lambda contracts, url: asked.append(url))
+    waiting = FileOutcome("a.csv", None, "the registry refuses the schema", is_waiting=True)
+    monkeypatch.setattr("orchestration.ingest.intake.drop_folder.take_files", lambda *_: [waiting])
+
+    result = drop_folder.take_dropped_files.execute_in_process(
+        resources={**resources, "drop_folder": DropFolderResource(path=str(tmp_path))},
+        instance=dg.DagsterInstance.ephemeral(),
+        raise_on_error=False,
+    )
+
+    assert asked == ["http://registry:8081"]
+    assert not result.success
 
 
 def test_a_failed_run_is_asked_for_again_later_and_later() -> None:
