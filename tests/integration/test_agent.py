@@ -147,9 +147,9 @@ def test_an_order_in_any_text_starts_nothing_and_shows_nothing(asker: _Asker) ->
             assert "KLN-D-41" not in json.dumps([item["parameters"] for item in answer.evidence], default=str)
             said = " ".join((answer.answer, *answer.next_steps))
             assert not [mark for mark in FOREIGN if mark in _cleaned(said)]
-            # A quote of the tenant's own document keeps its links; a model's sentence never has one.
+            # A quote of the tenant's own document or row keeps its links; a model's sentence never has one.
             writers.append(answer.written_by)
-            assert "evil.example" not in answer.answer
+            assert answer.written_by != "openai:scripted" or "evil.example" not in answer.answer
     # What it was told to say rests on no source of "What changed on LTH-A-11": there it is not given out.
     assert writers.count("openai:scripted") >= len(QUESTIONS) - 1
     # Not vacuous: orders did reach the model while it had no tools, and it obeyed them; none while it had.
