@@ -26,6 +26,7 @@ from orchestration.environment import PROJECT_ROOT, Environment
 
 # Orphans write their last words into a pipe that nobody reads, and some hang on that.
 ORPHAN_GRACE_S = 5.0
+LOOKS_FOR_LATE = 5
 
 Hooks = Mapping[str, Callable[[], object]]
 
@@ -268,8 +269,15 @@ def _stop_all(state: Path, services: Iterable[Service]) -> tuple[int, list[int]]
             time.sleep(0.02)
     else:
         _stop_orphans(members, services)
-    survivors = processes.wait_until_gone(members, timeout_s=1.0)
-    return len(members), processes.stop_processes(survivors)
+    forced = processes.stop_processes(processes.wait_until_gone(members, timeout_s=1.0))
+    # A run that was forked while its server ended is in no list that was made before.
+    for _ in range(LOOKS_FOR_LATE):
+        late = processes.stack_processes(state)
+        forced += processes.stop_processes(late)
+        members += late
+        if not late:
+            break
+    return len(members), forced
 
 
 def _stop_in_order(state: Path, services: Iterable[Service]) -> None:

@@ -95,7 +95,7 @@ class TemplateMiner:
         if not nameless.any():
             return lines
         masked = masked_text(lines.select(pl.when(nameless).then("message"))["message"])
-        distinct = masked.drop_nulls().unique()
+        distinct = masked.drop_nulls().unique(maintain_order=True)  # equal lines give equal templates
         if len(self._ids) > MOST_CACHED:
             self._ids.clear()
         texts: list[str] = distinct.to_list()
