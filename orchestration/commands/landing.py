@@ -61,7 +61,7 @@ def land(
         bool, typer.Option("--share", help="With --follow: share the partitions with other such landers.")
     ] = False,
     low_latency: Annotated[
-        bool, typer.Option("--low-latency", help="With --follow: 0.05 s instead of 0.2 s, for more commits.")
+        bool, typer.Option("--low-latency", help="With --follow: half of the delay, for more commits.")
     ] = False,
     max_messages: Annotated[
         int | None,
