@@ -51,7 +51,7 @@ class AvroColumns:
         text = json.dumps({**schema, "fields": self._fields}).encode()
         self._header = b"".join(
             [
-                b"Obj\x01", _long(2),
+                b"Obj\x01", encoded_count(2),
                 _bytes(b"avro.schema"), _bytes(text),
                 _bytes(b"avro.codec"), _bytes(b"null"),
                 b"\x00", SYNC_MARKER,
@@ -98,7 +98,9 @@ class AvroColumns:
         # padding polars panics, which prints a trace. What no datum claims is never looked at. Zeros would
         # not do: a number that was cut needs no more bytes for zeros than it has.
         body = b"".join([*datums.items, PADDING])
-        container = b"".join([self._header, _long(len(datums)), _long(len(body)), body, SYNC_MARKER])
+        container = b"".join(
+            [self._header, encoded_count(len(datums)), encoded_count(len(body)), body, SYNC_MARKER]
+        )
         try:
             frame = pl.read_avro(io.BytesIO(container))
         except pl.exceptions.PanicException as panic:  # a BaseException, which would end the thread
@@ -207,7 +209,7 @@ def _varint_size(magnitude: pl.Expr, groups: int) -> pl.Expr:
     return 1 + pl.sum_horizontal([(magnitude >= limit).cast(pl.Int64) for limit in limits])
 
 
-def _long(number: int) -> bytes:
+def encoded_count(number: int) -> bytes:
     """A count ≥ 0 in Avro's zigzag varint."""
     remaining, encoded = number << 1, bytearray()
     while remaining >= 1 << VARINT_BITS:
@@ -218,4 +220,4 @@ def _long(number: int) -> bytes:
 
 
 def _bytes(value: bytes) -> bytes:
-    return _long(len(value)) + value
+    return encoded_count(len(value)) + value

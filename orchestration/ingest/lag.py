@@ -15,7 +15,7 @@ from orchestration.ingest.offsets import (
     PartitionId,
     Range,
     TopicRefusedError,
-    broker_bounds,
+    bounds_of,
     described,
     plan,
     positions,
@@ -46,9 +46,9 @@ def lag(services: LandingServices, topics: Sequence[str]) -> dict[PartitionId, R
     Nobody can say it of a topic that is refused: it is left out, so that the others are landed.
     """
     admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
-    _, refused = described(admin, topics)
+    partitions, refused = described(admin, topics)
     there = [topic for topic in topics if topic not in refused]
-    bounds = broker_bounds(admin, there) if there else {}
+    bounds = bounds_of(admin, partitions)
     with psycopg.connect(services.database_url) as connection:
         known = positions(connection, there)
     pending: dict[PartitionId, Range] = {}

@@ -82,6 +82,17 @@ def broker_bounds(admin: AdminClient, topics: Sequence[str]) -> dict[PartitionId
     partitions, refused = described(admin, topics)
     for error in refused.values():
         raise error
+    return bounds_of(admin, partitions)
+
+
+def bounds_of(admin: AdminClient, partitions: Sequence[PartitionId]) -> dict[PartitionId, Bounds]:
+    """Bounds of partitions that the broker has just described; empty for none.
+
+    Raises:
+        LandingError: The broker does not answer.
+    """
+    if not partitions:
+        return {}
     low = _settled(lambda: _offsets(admin, partitions, EARLIEST))
     end = _settled(lambda: _offsets(admin, partitions, LATEST))
     return {partition: Bounds(low[partition], end[partition]) for partition in partitions}

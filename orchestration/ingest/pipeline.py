@@ -223,9 +223,10 @@ class LandingPipeline:
     def _has_room(self, batches: list[Batch]) -> bool:
         """Take room for batches that the lake is to have, if there is enough."""
         with self._commits:
-            is_enough = self._waiting_bytes + _size(batches) <= LAKE_BYTES
-            self._waiting_bytes += _size(batches) if is_enough else 0
-        return is_enough
+            if self._waiting_bytes + _size(batches) > LAKE_BYTES:
+                return False
+            self._waiting_bytes += _size(batches)
+        return True
 
     def _fill_lake(self) -> None:
         """Follow Postgres. A lake that fails holds nothing up: it catches up from Postgres later."""

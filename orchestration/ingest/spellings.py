@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from orchestration.ingest.avro_columns import encoded_count
+
 SHORT_ESCAPES = {'"': '"', "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 BACKSLASH = "\\"
 WORD = "0-9A-Za-z"
@@ -46,7 +48,7 @@ def spellings(value: str) -> Spellings:
         f"(?:{re.escape(letter.encode().decode('latin-1'))}|{_json(letter)})" for letter in value
     )
     whole = value.encode()
-    length = _zigzag(len(whole))
+    length = encoded_count(len(whole))
     # In front of a value among bytes everything is allowed: Avro writes a length there, and some lengths are
     # letters. Behind it too, where the length says that the value ends: the next field may begin with one.
     avro = re.escape(length + whole)
@@ -79,12 +81,3 @@ def _octal(part: bytes) -> str:
         for byte in part
     )
     return re.escape(written)
-
-
-def _zigzag(length: int) -> bytes:
-    """A length as Avro writes it: zigzag, seven bits per byte."""
-    remaining, written = length << 1, bytearray()
-    while remaining > 0x7F:
-        written.append(remaining & 0x7F | 0x80)
-        remaining >>= 7
-    return bytes([*written, remaining])
