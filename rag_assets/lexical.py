@@ -1,7 +1,7 @@
 """Lexical scores: BM25F over the fields of whole documents, BM25 over passages, shared words and pairs.
 
-Statistics are those of one tenant's documents: another tenant's words can't move a score, and they
-are counted again for every build, so that a small change never leaves weights of an older corpus.
+Statistics are those of one tenant's documents: another tenant's words can't move a score. A small change
+is counted into what was counted before, and every weight is then made of the counts of now.
 Avoid text cleaning here (`rag_assets.analysis`).
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rag_assets.analysis import term_id
-from rag_assets.postings import Keys, Postings, Scores
+from rag_assets.postings import Carried, Keys, Scores, count_keys
 
 FIELD_WEIGHTS: Mapping[str, float] = {
     "title": 5.0,
@@ -41,21 +41,30 @@ class FieldedIndex:
     """BM25F over documents (Robertson, Zaragoza and Taylor, CIKM 2004).
 
     Args:
-        documents: For each document its terms, or their keys, by field of `FIELD_WEIGHTS`.
+        documents: For each document its terms, or their keys, by field of `FIELD_WEIGHTS`; the fresh ones
+            where something is carried over.
+        carried: The index of an earlier corpus. Averages and frequencies are those of the corpus of now: the
+            scores are the same as those of an index that was counted from nothing.
     """
 
-    def __init__(self, documents: Sequence[Mapping[str, Sequence[str] | Keys]]) -> None:
-        self.document_count = len(documents)
-        texts: list[Keys] = []
-        weights: list[float] = []
-        owners: list[int] = []
-        for name, weight in FIELD_WEIGHTS.items():
-            fields = [_as_keys(document.get(name, ())) for document in documents]
-            average = sum(map(len, fields)) / max(1, len(fields)) or 1.0
-            texts.extend(fields)
-            weights.extend(weight / (1 - _B + _B * len(field) / average) for field in fields)
-            owners.extend(range(len(fields)))
-        postings = Postings(texts, weights, owners, self.document_count)
+    def __init__(
+        self,
+        documents: Sequence[Mapping[str, Sequence[str] | Keys]],
+        carried: "Carried[FieldedIndex] | None" = None,
+    ) -> None:
+        texts = [_as_keys(document.get(name, ())) for document in documents for name in FIELD_WEIGHTS]
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts)).reshape(-1, len(FIELD_WEIGHTS))
+        if carried is None:
+            self._lengths, self._counts = lengths, count_keys(texts)
+        else:
+            earlier, kept = carried.earlier, carried.kept
+            self._lengths = kept.spread(earlier._lengths, lengths)
+            self._counts = count_keys(texts, Carried(earlier._counts, kept.split(len(FIELD_WEIGHTS))))
+        self.document_count = len(self._lengths)
+        averages = self._lengths.sum(axis=0) / max(1, self.document_count)
+        relative = self._lengths / np.where(averages > 0, averages, 1.0)
+        weights = np.array(list(FIELD_WEIGHTS.values())) / (1 - _B + _B * relative)
+        postings = self._counts.merged(len(FIELD_WEIGHTS), weights.reshape(-1))
         self._idf = idf(postings.holder_counts, self.document_count)
         told = postings.by_key(self._idf)
         self._scores = postings.values / (_FIELDED_K1 + postings.values) * told
@@ -103,17 +112,19 @@ class PassageIndex:
     """BM25 over passages.
 
     Args:
-        passages: Keys of each passage, repeats kept.
+        passages: Keys of each passage, repeats kept; of the fresh ones where something is carried over.
+        carried: The index of an earlier corpus.
     """
 
-    def __init__(self, passages: Sequence[Keys]) -> None:
-        lengths = np.array([len(passage) for passage in passages], dtype=np.float64)
-        average = float(lengths.mean()) if len(lengths) else 1.0
-        self._postings = Postings(passages)
-        counts, lengths = self._postings.values, lengths[self._postings.items]
-        norm = _PASSAGE_K1 * (1 - _B + _B * lengths / (average or 1.0))
-        told = self._postings.by_key(idf(self._postings.holder_counts, len(passages)))
-        self._weights = told * counts * (_PASSAGE_K1 + 1) / (counts + norm)
+    def __init__(self, passages: Sequence[Keys], carried: "Carried[PassageIndex] | None" = None) -> None:
+        lengths = np.fromiter(map(len, passages), np.float64, len(passages))
+        self._lengths = carried.kept.spread(carried.earlier._lengths, lengths) if carried else lengths
+        self._postings = count_keys(passages, carried and carried.with_part(carried.earlier._postings))
+        average = float(self._lengths.mean()) if len(self._lengths) else 1.0
+        norms = _PASSAGE_K1 * (1 - _B + _B * self._lengths / (average or 1.0))
+        counts = self._postings.values
+        told = self._postings.by_key(idf(self._postings.holder_counts, len(self._lengths)))
+        self._weights = told * counts * (_PASSAGE_K1 + 1) / (counts + norms[self._postings.items])
 
     def key_scores(self, keys: Keys) -> Scores:
         """BM25 of each passage, for keys without repeats."""
@@ -124,15 +135,20 @@ class SharedWords:
     """How much of a question stands in one part of each document, and how much of that part is asked for.
 
     Args:
-        parts: Keys of the part, for each document.
+        parts: Keys of the part, for each document, or each fresh one.
         told: The documents' index, which knows what a word tells.
+        carried: The same of an earlier corpus.
     """
 
-    def __init__(self, parts: Sequence[Keys], told: FieldedIndex) -> None:
+    def __init__(
+        self, parts: Sequence[Keys], told: FieldedIndex, carried: "Carried[SharedWords] | None" = None
+    ) -> None:
         self._index = told
-        self._postings = Postings(parts, is_distinct=True)
+        self._postings = count_keys(
+            parts, carried and carried.with_part(carried.earlier._postings), is_distinct=True
+        )
         self._told = self._postings.by_key(told.idfs(self._postings.keys))
-        whole = np.bincount(self._postings.items, self._told, minlength=len(parts))
+        whole = np.bincount(self._postings.items, self._told, minlength=self._postings.item_count)
         self._whole = np.maximum(whole, 1e-9)
 
     def of_question(self, keys: Keys) -> Scores:
@@ -149,13 +165,19 @@ class WordPairs:
     """Which of a question's neighbouring words stand beside each other in a document.
 
     Args:
-        texts: Keys of each document in order of appearance.
+        texts: Keys of each document, or each fresh one, in order of appearance.
+        carried: The same of an earlier corpus.
     """
 
-    def __init__(self, texts: Sequence[Keys]) -> None:
-        self._postings = Postings([pairs(text) for text in texts], is_distinct=True)
-        self._told = self._postings.by_key(idf(self._postings.holder_counts, len(texts)))
-        self._unseen = float(idf(0, max(1, len(texts))))
+    def __init__(self, texts: Sequence[Keys], carried: "Carried[WordPairs] | None" = None) -> None:
+        self._postings = count_keys(
+            [pairs(text) for text in texts],
+            carried and carried.with_part(carried.earlier._postings),
+            is_distinct=True,
+        )
+        count = self._postings.item_count
+        self._told = self._postings.by_key(idf(self._postings.holder_counts, count))
+        self._unseen = float(idf(0, max(1, count)))
 
     def coverage(self, keys: Keys) -> Scores:
         """Share of the question's pairs, weighed by how much they tell, 0 to 1."""

@@ -1,6 +1,7 @@
 """What one tenant owns in an open index build: its documents, passages and lexical statistics, in memory.
 
-Loaded when a build is opened. Avoid engine calls and ranking here.
+Made when a build is opened, of what the process held of the build before where it can be. Avoid engine calls
+and ranking here.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from rag_assets.embedding import Vectors
 from rag_assets.freshness import FirmwareInUse, not_applicable, not_current
 from rag_assets.index.contract import Passage
 from rag_assets.lexical import FieldedIndex, PassageIndex, SharedWords, WordPairs
-from rag_assets.postings import Keys, Scores
+from rag_assets.postings import Carried, Kept, Keys, Scores
 
 LABEL_FIELDS = ("title", "file_name", "labels")
 """What a document is called."""
@@ -85,45 +86,100 @@ class IndexedDocument:
         return "\n\n".join(passage.text[passage.overlap_characters :] for passage in self.passages)
 
 
+def documents_of(passages: Iterable[Passage]) -> dict[tuple[str, str], IndexedDocument]:
+    """Documents by tenant and key, from their passages in any order."""
+    by_document: dict[tuple[str, str], list[Passage]] = {}
+    for passage in passages:
+        by_document.setdefault((passage.tenant_id, passage.document_key), []).append(passage)
+    return {
+        name: IndexedDocument(tuple(sorted(items, key=lambda item: item.ordinal)))
+        for name, items in by_document.items()
+    }
+
+
 class TenantLibrary:
     """Documents of one tenant in one build.
 
     Args:
-        passages: All passages of the tenant, in any order.
+        documents: All documents of the tenant, in any order.
         vectors: Vectors of titles and leads by chunk id of each document's first passage.
+        earlier: The tenant's library in an earlier build: words of documents that are the same objects in
+            both are not counted again.
     """
 
     def __init__(
-        self, passages: Iterable[Passage], vectors: Mapping[str, Mapping[str, Vectors]] | None = None
+        self,
+        documents: Iterable[IndexedDocument],
+        vectors: Mapping[str, Mapping[str, Vectors]] | None = None,
+        earlier: "TenantLibrary | None" = None,
     ) -> None:
-        by_document: dict[str, list[Passage]] = {}
-        for passage in sorted(passages, key=lambda item: (item.document_key, item.ordinal)):
-            by_document.setdefault(passage.document_key, []).append(passage)
-        self.documents = tuple(IndexedDocument(tuple(items)) for items in by_document.values())
-        self.positions = {document.key: position for position, document in enumerate(self.documents)}
+        by_key = {document.key: document for document in sorted(documents, key=lambda item: item.key)}
+        self.documents = tuple(by_key.values())
+        self.positions = {key: position for position, key in enumerate(by_key)}
         self.in_order = tuple(passage for document in self.documents for passage in document.passages)
         self.places = {passage.chunk_id: place for place, passage in enumerate(self.in_order)}
         self.first_passages = np.cumsum([0, *(len(item.passages) for item in self.documents)])
         self.owners = np.repeat(np.arange(len(self.documents)), np.diff(self.first_passages))
         heads = [document.head.chunk_id for document in self.documents]
         self.vectors = {name: _DocumentVectors(heads, vectors or {}, name) for name in ("title", "lead")}
-        fields = [_fields(document) for document in self.documents]
-        self.lexical = FieldedIndex(fields)
-        self.passage_words = PassageIndex(
-            [
-                np.concatenate([own["title"], passage.words["text"]])
-                for own, document in zip(fields, self.documents, strict=True)
-                for passage in document.passages
-            ]
-        )
+        kept = self._kept(earlier)
+        fresh: Sequence[IndexedDocument] = self.documents
+        if kept:
+            places: list[int] = kept.fresh.tolist()
+            fresh = [self.documents[place] for place in places]
+        fields = [_fields(document) for document in fresh]
         labels = [np.concatenate([own[name] for name in LABEL_FIELDS]) for own in fields]
-        self.label_words = SharedWords(labels, self.lexical)
-        self.names = PassageIndex(labels)
-        self.name_pairs = WordPairs([np.concatenate([own["title"], own["file_name"]]) for own in fields])
-        self.lead_words = SharedWords([own["lead"] for own in fields], self.lexical)
-        self.word_pairs = WordPairs([np.concatenate([own["title"], own["body"]]) for own in fields])
-        self.lengths = np.array([len(own["body"]) for own in fields], dtype=np.float64)
+        passages = [
+            np.concatenate([own["title"], passage.words["text"]])
+            for own, document in zip(fields, fresh, strict=True)
+            for passage in document.passages
+        ]
+        lengths = np.array([len(own["body"]) for own in fields], dtype=np.float64)
+        named = [np.concatenate([own["title"], own["file_name"]]) for own in fields]
+        whole = [np.concatenate([own["title"], own["body"]]) for own in fields]
+        leads = [own["lead"] for own in fields]
+        if earlier is None or kept is None:
+            self.lexical = FieldedIndex(fields)
+            self.passage_words = PassageIndex(passages)
+            self.names = PassageIndex(labels)
+            self.label_words = SharedWords(labels, self.lexical)
+            self.lead_words = SharedWords(leads, self.lexical)
+            self.name_pairs = WordPairs(named)
+            self.word_pairs = WordPairs(whole)
+            self.lengths = lengths
+        else:
+            of_passages = self._kept_passages(earlier, kept)
+            self.lexical = FieldedIndex(fields, Carried(earlier.lexical, kept))
+            self.passage_words = PassageIndex(passages, Carried(earlier.passage_words, of_passages))
+            self.names = PassageIndex(labels, Carried(earlier.names, kept))
+            self.label_words = SharedWords(labels, self.lexical, Carried(earlier.label_words, kept))
+            self.lead_words = SharedWords(leads, self.lexical, Carried(earlier.lead_words, kept))
+            self.name_pairs = WordPairs(named, Carried(earlier.name_pairs, kept))
+            self.word_pairs = WordPairs(whole, Carried(earlier.word_pairs, kept))
+            self.lengths = kept.spread(earlier.lengths, lengths)
         self._excluded = lru_cache(maxsize=64)(self._judge)
+
+    def _kept(self, earlier: "TenantLibrary | None") -> Kept | None:
+        """Which documents of an earlier library are here too, unchanged."""
+        if earlier is None:
+            return None
+        places = np.full(len(earlier.documents), -1)
+        for place, document in enumerate(earlier.documents):
+            now = self.positions.get(document.key, -1)
+            if now >= 0 and self.documents[now] is document:
+                places[place] = now
+        is_fresh = np.ones(len(self.documents), dtype=bool)
+        is_fresh[places[places >= 0]] = False
+        return Kept(places, np.flatnonzero(is_fresh), len(self.documents))
+
+    def _kept_passages(self, earlier: "TenantLibrary", kept: Kept) -> Kept:
+        """The same for passages: those of a kept document moved with it."""
+        of_document = kept.places[earlier.owners]
+        offsets = np.arange(len(earlier.owners)) - earlier.first_passages[earlier.owners]
+        places = np.where(of_document >= 0, self.first_passages[of_document] + offsets, -1)
+        is_fresh = np.zeros(len(self.documents), dtype=bool)
+        is_fresh[kept.fresh] = True
+        return Kept(places, np.flatnonzero(is_fresh[self.owners]), len(self.in_order))
 
     def document(self, key: str) -> IndexedDocument:
         """The document of a key (`id@version`)."""

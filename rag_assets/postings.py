@@ -1,67 +1,88 @@
-"""Inverted lists as flat arrays: which items hold a key, and with which weight.
+"""Inverted lists as flat arrays: which items hold a key, and how often or with which weight.
 
-Everything that counts words (documents, passages, pairs of neighbouring words) is one of these.
-Avoid formulas here (`rag_assets.lexical`).
+Everything that counts words (documents, passages, pairs of neighbouring words) is one of these, and a small
+change is counted into the lists that were there before. Avoid formulas here (`rag_assets.lexical`).
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Keys = NDArray[np.uint32]
 Scores = NDArray[np.float64]
+Places = NDArray[np.int64]
+Index = TypeVar("Index")
+Part = TypeVar("Part")
 
 _ITEM_BITS = np.uint64(32)
+_ITEM_MASK = np.uint64(0xFFFFFFFF)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Which items of an earlier count are still there, and which have to be counted.
+
+    Attributes:
+        places: For each earlier item its place now, ascending among those that stay; -1 where it is gone.
+        fresh: Places of the items that are new or different, ascending.
+        item_count: Items now.
+    """
+
+    places: Places
+    fresh: Places
+    item_count: int
+
+    def spread(self, earlier: NDArray[Any], fresh: NDArray[Any]) -> NDArray[Any]:
+        """One value (or row) per item now, from those of earlier items and those of the fresh ones."""
+        found = np.empty((self.item_count, *earlier.shape[1:]), dtype=earlier.dtype)
+        stays = self.places >= 0
+        found[self.places[stays]] = earlier[stays]
+        found[self.fresh] = fresh
+        return found
+
+    def split(self, parts: int) -> "Kept":
+        """The same for items of which each has that many parts, numbered one after another."""
+        step = np.arange(parts)
+        places = np.where(self.places[:, None] >= 0, self.places[:, None] * parts + step, -1)
+        fresh = self.fresh[:, None] * parts + step
+        return Kept(places.reshape(-1), fresh.reshape(-1), self.item_count * parts)
+
+
+@dataclass(frozen=True)
+class Carried(Generic[Index]):
+    """An earlier index, and what of it still holds."""
+
+    earlier: Index
+    kept: Kept
+
+    def with_part(self, part: Part) -> "Carried[Part]":
+        """The same items, of a part of the index."""
+        return Carried(part, self.kept)
+
+
+@dataclass(frozen=True)
 class Postings:
     """For each key the items that hold it.
 
-    Args:
-        texts: Keys of each item in order of appearance, repeats kept.
-        weights: What one occurrence counts, for each text; by default 1.
-        item_of: Item that each text belongs to; by default its own position.
-        item_count: Number of items; by default that of the texts.
-        is_distinct: A key counts once per item, however often it occurs there.
+    Attributes:
+        keys: Ascending.
+        bounds: One more than keys: where the holders of each begin and end in `items`.
+        items: Holders, ascending within a key.
+        values: What each holder counts.
+        item_count: Number of items.
     """
 
-    def __init__(
-        self,
-        texts: Sequence[Keys],
-        weights: Sequence[float] | None = None,
-        item_of: Sequence[int] | None = None,
-        item_count: int | None = None,
-        is_distinct: bool = False,
-    ) -> None:
-        self.item_count = len(texts) if item_count is None else item_count
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        owners = np.arange(len(texts)) if item_of is None else np.asarray(item_of)
-        pairs = np.concatenate([*texts, np.empty(0, np.uint32)]).astype(np.uint64)
-        pairs <<= _ITEM_BITS
-        pairs |= np.repeat(owners.astype(np.uint64), lengths)
-        if weights is None:
-            # Sorting alone takes a fifth of the time that sorting an order takes.
-            pairs.sort()
-            starts = _starts(pairs)
-            counts = np.diff(starts, append=len(pairs)).astype(np.float64)
-            self.values: Scores = np.ones(len(starts)) if is_distinct else counts
-        else:
-            order = np.argsort(pairs, kind="stable")
-            pairs = pairs[order]
-            starts = _starts(pairs)
-            each = np.repeat(np.asarray(weights), lengths)[order]
-            self.values = np.add.reduceat(each, starts) if len(pairs) else np.empty(0)
-        held = pairs[starts]
-        self.items: NDArray[np.int64] = (held & np.uint64(0xFFFFFFFF)).astype(np.int64)
-        keys = (held >> _ITEM_BITS).astype(np.uint32)
-        first = _starts(keys)
-        self.keys: Keys = keys[first]
-        self.bounds: NDArray[np.int64] = np.append(first, len(held)).astype(np.int64)
+    keys: Keys
+    bounds: Places
+    items: Places
+    values: Scores
+    item_count: int
 
     @property
-    def holder_counts(self) -> NDArray[np.int64]:
+    def holder_counts(self) -> Places:
         """For each key how many items hold it."""
         return np.diff(self.bounds)
 
@@ -69,7 +90,7 @@ class Postings:
         """One number per key, repeated for each of its holders."""
         return np.repeat(per_key, self.holder_counts)
 
-    def rows(self, keys: Keys) -> NDArray[np.int64]:
+    def rows(self, keys: Keys) -> Places:
         """Positions of keys in `keys`; those that nobody holds are left out."""
         if not len(self.keys):
             return np.empty(0, np.int64)
@@ -91,8 +112,70 @@ class Postings:
         found = np.concatenate([weights[span] for span in spans])
         return np.bincount(items, found, minlength=self.item_count).astype(np.float64)
 
+    def merged(self, parts: int, weights: Scores) -> "Postings":
+        """Postings of whole items from those of their parts.
 
-def _starts(ordered: NDArray[Any]) -> NDArray[np.int64]:
+        Args:
+            parts: How many parts an item has.
+            weights: What one occurrence counts, for each part.
+        """
+        whole = self.items // parts
+        is_new = np.ones(len(whole), dtype=bool)
+        np.not_equal(whole[1:], whole[:-1], out=is_new[1:])
+        is_new[self.bounds[:-1]] = True
+        starts = np.flatnonzero(is_new)
+        each = self.values * weights[self.items]
+        return Postings(
+            self.keys,
+            np.searchsorted(starts, self.bounds),
+            whole[starts],
+            np.add.reduceat(each, starts) if len(starts) else each,
+            self.item_count // parts,
+        )
+
+
+def count_keys(
+    texts: Sequence[Keys], carried: Carried[Postings] | None = None, is_distinct: bool = False
+) -> Postings:
+    """Count which keys each item holds, and how often.
+
+    Args:
+        texts: Keys of each item in order of appearance, repeats kept; of the fresh items where something is
+            carried over.
+        carried: An earlier count in which most items were counted already.
+        is_distinct: A key counts once per item, however often it occurs there.
+    """
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    owners = np.arange(len(texts)) if carried is None else carried.kept.fresh
+    pairs = np.concatenate([*texts, np.empty(0, np.uint32)]).astype(np.uint64)
+    pairs <<= _ITEM_BITS
+    pairs |= np.repeat(owners.astype(np.uint64), lengths)
+    pairs.sort()
+    starts = _starts(pairs)
+    values = np.ones(len(starts)) if is_distinct else np.diff(starts, append=len(pairs)).astype(np.float64)
+    pairs = pairs[starts]
+    if carried is None:
+        return _postings(pairs, values, len(texts))
+    earlier = carried.earlier
+    places = carried.kept.places[earlier.items]
+    stays = places >= 0
+    held = np.repeat(earlier.keys.astype(np.uint64) << _ITEM_BITS, earlier.holder_counts)
+    held = (held | places.astype(np.uint64))[stays]
+    at = np.searchsorted(held, pairs)
+    return _postings(
+        np.insert(held, at, pairs), np.insert(earlier.values[stays], at, values), carried.kept.item_count
+    )
+
+
+def _postings(pairs: NDArray[np.uint64], values: Scores, item_count: int) -> Postings:
+    """From distinct pairs of key and item in ascending order."""
+    keys = (pairs >> _ITEM_BITS).astype(np.uint32)
+    first = _starts(keys)
+    bounds = np.append(first, len(pairs)).astype(np.int64)
+    return Postings(keys[first], bounds, (pairs & _ITEM_MASK).astype(np.int64), values, item_count)
+
+
+def _starts(ordered: NDArray[Any]) -> Places:
     """Where a new value begins in a sorted array."""
     is_new = np.ones(len(ordered), dtype=bool)
     np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])

@@ -8,10 +8,9 @@ evidence at all is told by raw scores.
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from rag_assets.candidates import (
     Candidates,
     find_candidates,
 )
+from rag_assets.contents import Contents, read_contents
 from rag_assets.embedding import Embedder, Vectors
 from rag_assets.freshness import FirmwareInUse
 from rag_assets.index.contract import OpenBuild, Passage, TenantScope, VectorQuery
@@ -147,7 +147,8 @@ class Retriever:
         ranker: Orders the candidates; without one the first stage's order stands.
         rankers: Of single tenants, in place of `ranker`.
         caches: Shared by the retrievers of successive builds; without them nothing is kept.
-        passages: Of the build, where they were read before.
+        contents: Of the build, where they were read before.
+        earlier: A retriever over another build: of documents that are in both, words are not counted again.
     """
 
     def __init__(
@@ -157,7 +158,8 @@ class Retriever:
         ranker: Ranker | None = None,
         caches: RetrievalCaches | None = None,
         rankers: Mapping[str, Ranker] | None = None,
-        passages: Iterable[Passage] | None = None,
+        contents: Contents | None = None,
+        earlier: "Retriever | None" = None,
     ) -> None:
         self._build = build
         self._embedder = embedder
@@ -165,10 +167,9 @@ class Retriever:
         self._caches = caches
         self._serving = _Serving({}, {})
         self.serve(rankers or {})
-        self._passages: dict[str, list[Passage]] = {}
-        for passage in build.passages() if passages is None else passages:
-            self._passages.setdefault(passage.tenant_id, []).append(passage)
+        self.contents = read_contents(build) if contents is None else contents
         self._libraries: dict[str, TenantLibrary] = {}
+        self._earlier = dict(earlier._libraries) if earlier else {}
         self._counting = threading.Lock()
 
     def search(self, request: SearchRequest) -> tuple[SearchHit, ...]:
@@ -233,20 +234,19 @@ class Retriever:
     def library(self, scope: TenantScope) -> TenantLibrary:
         """What the scope's tenant owns, counted when it is first asked for; empty for an unknown tenant."""
         tenant_id = scope.tenant_id
-        if tenant_id not in self._libraries and tenant_id in self._passages:
+        owned = self.contents.tenants.get(tenant_id)
+        if owned is not None and tenant_id not in self._libraries:
             with self._counting:
                 if tenant_id not in self._libraries:
-                    self._libraries[tenant_id] = TenantLibrary(self._passages[tenant_id], self._vectors)
+                    earlier = self._earlier.pop(tenant_id, None)
+                    self._libraries[tenant_id] = TenantLibrary(owned.values(), self.contents.vectors, earlier)
         return self._libraries.get(tenant_id) or TenantLibrary(())
 
     def prepare(self) -> None:
         """Count every tenant's words now, so that no question waits for it."""
-        for tenant_id in self._passages:
+        for tenant_id in self.contents.tenants:
             self.library(TenantScope(tenant_id))
-
-    @cached_property
-    def _vectors(self) -> Mapping[str, Mapping[str, Vectors]]:
-        return dict(self._build.document_vectors())
+        self._earlier.clear()
 
     @property
     def build(self) -> OpenBuild:

@@ -29,6 +29,7 @@ from rag_assets.embedding import Embedder
 from rag_assets.index.builds import IndexBuild, current_build
 from rag_assets.index.contract import BuildUnavailableError, TenantScope, VectorStore
 from rag_assets.index.live import LiveIndex
+from rag_assets.index.serving import open_retriever
 from rag_assets.rerank.served import served_rankers, served_versions
 from rag_assets.retrieval import RetrievalCaches, Retriever, SearchHit, SearchRequest
 
@@ -318,7 +319,7 @@ def open_copilot(
                 retriever.serve(served_rankers(connection))
                 versions.update(now=found)
 
-    def open_build(build: IndexBuild) -> Retriever:
+    def open_build(build: IndexBuild, answering: tuple[IndexBuild, Retriever] | None) -> Retriever:
         if (build.embedder, build.dimension) != (embedder.name, embedder.dimension):
             raise BuildUnavailableError(
                 f"index build {build.build_id} was made with {build.embedder} ({build.dimension}), "
@@ -326,10 +327,8 @@ def open_copilot(
             )
         with psycopg.connect(database_url, autocommit=True) as connection:
             versions.update(now=served_versions(connection))
-            rankers = served_rankers(connection)
-        opened = store.open(build.build_id)
-        retriever = Retriever(opened, embedder, caches=caches, rankers=rankers)
-        retriever.prepare()
+            retriever = open_retriever(connection, store, build, embedder, answering, caches)
+            retriever.serve(served_rankers(connection))
         return retriever
 
     # Many writers at once: Postgres flushes their commits together, one by one each would wait for the disk.

@@ -30,8 +30,6 @@ from rag_assets.index.manifest import (
 )
 from rag_assets.index.points import Points, make_points
 from rag_assets.index.verification import (
-    INCREMENT_SAMPLE,
-    SELF_RETRIEVAL_SAMPLE,
     Check,
     RetrievalGate,
     verify,
@@ -141,11 +139,11 @@ def build_index(
         build = _describe(connection, store, embedder, settings, digest, manifest, made, plan.base)
         builds.start_build(connection, build, alias)
         _write(store, build, made, plan.difference)
-        checks = _verified(store, build, manifest, embedder, gates)
+        checks = _verified(store, build, manifest, made, embedder, gates, keeper)
         passed = all(check.passed for check in checks)
         if passed:
             with connection.transaction():
-                store_manifest(connection, build.build_id, manifest)
+                store_manifest(connection, build.build_id, manifest, plan.base, plan.difference.kept)
                 builds.publish(connection, build.build_id, checks, alias)
         else:
             builds.reject(connection, build.build_id, checks)
@@ -258,13 +256,15 @@ def _verified(
     store: VectorStore,
     build: IndexBuild,
     manifest: Manifest,
+    made: Points,
     embedder: Embedder,
     gates: Sequence[RetrievalGate],
+    keeper: PostgresKeeper,
 ) -> tuple[Check, ...]:
     expected = {chunk: digest for built in manifest.values() for chunk, digest in built.chunks.items()}
+    written = {point.passage.chunk_id: point.passage for point in made.points}
     opened = store.open(build.build_id)
     try:
-        size = INCREMENT_SAMPLE if build.base_build_id else SELF_RETRIEVAL_SAMPLE
-        return verify(opened, expected, embedder, gates, size)
+        return verify(opened, expected, written, embedder, gates, keeper if build.base_build_id else None)
     finally:
         opened.close()

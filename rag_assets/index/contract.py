@@ -4,7 +4,8 @@ A build is written once, verified, and then only read. Add an engine as a module
 whose classes satisfy `VectorStore`, `BuildWriter` and `OpenBuild`. Avoid engine types here.
 """
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
+from binascii import a2b_base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -98,15 +99,29 @@ class Passage:
     @classmethod
     def from_payload(cls, chunk_id: str, payload: Mapping[str, Any]) -> "Passage":
         """The passage that `payload` was made of."""
-        values = {name: payload[name] for name in cls.__dataclass_fields__ if name != "chunk_id"}
+        values = {name: payload[name] for name in _PAYLOAD_FIELDS}
         effective_on = values["effective_on"]
         values["effective_on"] = date.fromisoformat(effective_on) if effective_on else None
         for name in ("supersedes", "machine_models", "tags"):
             values[name] = tuple(values[name])
+        # The binary module itself: the checks of `base64` take longer than the decoding.
         values["words"] = {
-            name: np.frombuffer(b64decode(text), dtype=np.uint32) for name, text in values["words"].items()
+            name: np.frombuffer(a2b_base64(text), dtype=np.uint32) for name, text in values["words"].items()
         }
         return cls(chunk_id=chunk_id, **values)
+
+
+_PAYLOAD_FIELDS = tuple(name for name in Passage.__dataclass_fields__ if name != "chunk_id")
+
+
+@dataclass(frozen=True)
+class StoredText:
+    """What of a passage its content hash is made of, and whose it is."""
+
+    chunk_id: str
+    tenant_id: str
+    title: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -161,12 +176,26 @@ class OpenBuild(Protocol):
         """Points in the build, of all tenants."""
         ...
 
-    def passages(self) -> Iterator[Passage]:
-        """Every passage as it is stored, of all tenants, in no fixed order."""
+    def passages(self, chunk_ids: Sequence[str] | None = None) -> Iterator[Passage]:
+        """Passages as they are stored, of all tenants, in no fixed order.
+
+        Args:
+            chunk_ids: Which; one that is not there is left out. By default every passage.
+        """
         ...
 
-    def document_vectors(self) -> Iterator[tuple[str, Mapping[str, Vectors]]]:
-        """Chunk id and vectors of every document's first passage, of all tenants, in no fixed order."""
+    def texts(self) -> Iterator[StoredText]:
+        """What is compared with the corpus, of every passage of all tenants, in no fixed order."""
+        ...
+
+    def document_vectors(
+        self, chunk_ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, Mapping[str, Vectors]]]:
+        """Chunk id and vectors of documents' first passages, of all tenants, in no fixed order.
+
+        Args:
+            chunk_ids: Of which first passages; by default of every document's.
+        """
         ...
 
     def search(self, scope: TenantScope, queries: Sequence[VectorQuery]) -> list[list[VectorHit]]:

@@ -21,6 +21,7 @@ from rag_assets.index.contract import (
     BuildUnavailableError,
     IndexPoint,
     Passage,
+    StoredText,
     TenantScope,
     VectorHit,
     VectorQuery,
@@ -28,19 +29,25 @@ from rag_assets.index.contract import (
 from rag_assets.index.layout import (
     INDEXED_FIELDS,
     PAGE,
+    TEXT_FIELDS,
+    ReadPage,
     document_vectors,
     engine_point,
     first_passages,
+    pages,
     passages,
     scope_filter,
+    texts,
 )
 
 _POINTS_PER_UPDATE = 500
+_OF_DOCUMENTS = ["title", "lead"]
 _SCORED_AGAIN = 2.0
 """For each passage that is asked for, how many are scored with whole vectors."""
 
 _LEAST_KILOBYTES = 1000  # smaller segments stay as they were written: scanning them whole costs 0.1 ms
 _POLL_SECONDS = 0.1
+_READ_AT_ONCE = 1 << 20  # bytes
 
 
 class EdgeStore:
@@ -84,6 +91,7 @@ class EdgeStore:
             )
         lock = self._lock(build_id)
         try:
+            _read_ahead(self._folder / build_id)
             return EdgeBuild(edge.EdgeShard.load(self.location(build_id)), lock)
         except Exception:
             lock.close()
@@ -111,6 +119,19 @@ class EdgeStore:
                 )
             time.sleep(_POLL_SECONDS)
         return handle
+
+
+def _read_ahead(folder: Path) -> None:
+    """Have a build's files in the system's cache: the engine lets go of them whenever it closes a build.
+
+    200 MB one after another take 0.2 s; the engine maps them, and page after page of 4 kB takes 2.5 s.
+    """
+    kept = bytearray(_READ_AT_ONCE)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                while file.readinto(kept):
+                    pass
 
 
 def _locked(handle: IO[bytes]) -> bool:
@@ -183,29 +204,29 @@ class EdgeBuild:
         """Points in the build."""
         return self._shard.count(edge.CountRequest(exact=True))
 
-    def passages(self) -> Iterator[Passage]:
-        """Every stored passage."""
+    def passages(self, chunk_ids: Sequence[str] | None = None) -> Iterator[Passage]:
+        """Stored passages."""
+        if chunk_ids is None:
+            return passages(self._scrolled(with_payload=True))
+        return passages(pages(chunk_ids, lambda page: self._shard.retrieve(page, True, False)))
 
-        def read_page(offset: Any) -> tuple[list[Any], Any]:
-            return self._shard.scroll(edge.ScrollRequest(offset=offset, limit=PAGE, with_payload=True))
+    def texts(self) -> Iterator[StoredText]:
+        """Stored texts."""
+        return texts(self._scrolled(with_payload=edge.PayloadSelector.Include(TEXT_FIELDS)))
 
-        return passages(read_page)
+    def document_vectors(
+        self, chunk_ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, Mapping[str, Vectors]]]:
+        """Vectors of documents' first passages."""
+        if chunk_ids is None:
+            wanted = {"filter": first_passages(edge), "with_payload": False, "with_vector": _OF_DOCUMENTS}
+            return document_vectors(self._scrolled(**wanted))
+        return document_vectors(
+            pages(chunk_ids, lambda page: self._shard.retrieve(page, False, _OF_DOCUMENTS))
+        )
 
-    def document_vectors(self) -> Iterator[tuple[str, Mapping[str, Vectors]]]:
-        """Vectors of every document's first passage."""
-
-        def read_page(offset: Any) -> tuple[list[Any], Any]:
-            return self._shard.scroll(
-                edge.ScrollRequest(
-                    offset=offset,
-                    limit=PAGE,
-                    filter=first_passages(edge),
-                    with_payload=False,
-                    with_vector=["title", "lead"],
-                )
-            )
-
-        return document_vectors(read_page)
+    def _scrolled(self, **wanted: Any) -> ReadPage:
+        return lambda offset: self._shard.scroll(edge.ScrollRequest(offset=offset, limit=PAGE, **wanted))
 
     def search(self, scope: TenantScope, queries: Sequence[VectorQuery]) -> list[list[VectorHit]]:
         """All queries in one pass over the shard, filtered by the scope."""

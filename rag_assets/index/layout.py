@@ -4,16 +4,19 @@ The embedded engine and the server's client name their types alike; each passes 
 anything that only one of them needs.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rag_assets.embedding import Vectors
-from rag_assets.index.contract import IndexPoint, Passage, TenantScope
+from rag_assets.index.contract import IndexPoint, Passage, StoredText, TenantScope
 
 INDEXED_FIELDS = {"tenant_id": "Keyword", "document_key": "Keyword", "ordinal": "Integer"}
 """Payload fields that a filter names, with the engine's type of each."""
+
+TEXT_FIELDS = ["tenant_id", "title", "text"]
+"""Payload fields of a `StoredText`: a third of a payload, the search terms are the rest of it."""
 
 PAGE = 1000
 
@@ -54,10 +57,28 @@ def records(read_page: ReadPage) -> Iterator[Any]:
             return
 
 
+def pages(chunk_ids: Sequence[str], retrieve: Callable[[list[Any]], list[Any]]) -> ReadPage:
+    """Reads named records page by page; the offset is a place among the names."""
+
+    def read_page(offset: Any) -> tuple[list[Any], Any]:
+        start = offset or 0
+        following = start + PAGE if start + PAGE < len(chunk_ids) else None
+        return retrieve(list(chunk_ids[start : start + PAGE])), following
+
+    return read_page
+
+
 def passages(read_page: ReadPage) -> Iterator[Passage]:
-    """Every stored passage."""
+    """Passages of records with their whole payload."""
     for record in records(read_page):
         yield Passage.from_payload(str(record.id), record.payload or {})
+
+
+def texts(read_page: ReadPage) -> Iterator[StoredText]:
+    """Texts of records that carry at least `TEXT_FIELDS`."""
+    for record in records(read_page):
+        found: Mapping[str, str] = record.payload or {}
+        yield StoredText(str(record.id), found["tenant_id"], found["title"], found["text"])
 
 
 def first_passages(types: Any) -> Any:

@@ -15,6 +15,9 @@ from rag_assets.index.contract import BuildUnavailableError
 from rag_assets.retrieval import Retriever
 
 WATCH_SECONDS = 1.0
+OpenBuild = Callable[[IndexBuild, tuple[IndexBuild, Retriever] | None], Retriever]
+"""Opens a build; the second argument is what the process answers from meanwhile."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -33,14 +36,15 @@ class LiveIndex:
 
     Args:
         read_alias: Returns the build that the alias names now, or None.
-        open_build: Opens a build for reading.
+        open_build: Opens a build for reading; is given the build that answers until then, which stays open
+            and from which it may take what did not change.
         follow: Is given the open build at every look, to bring up to date what changes between builds.
     """
 
     def __init__(
         self,
         read_alias: Callable[[], IndexBuild | None],
-        open_build: Callable[[IndexBuild], Retriever],
+        open_build: OpenBuild,
         follow: Callable[[Retriever], None] = lambda _: None,
     ) -> None:
         self._read_alias = read_alias
@@ -83,7 +87,8 @@ class LiveIndex:
                 if held:
                     self._follow(held.retriever)
                 return False
-            opened = _Held(wanted, self._open_build(wanted))
+            answering = (held.build, held.retriever) if held else None
+            opened = _Held(wanted, self._open_build(wanted, answering))
             with self._guard:
                 self._held = opened
                 replaced = held if held and held.users == 0 else None

@@ -15,6 +15,7 @@ from rag_assets.index.contract import (
     BuildUnavailableError,
     IndexPoint,
     Passage,
+    StoredText,
     TenantScope,
     VectorHit,
     VectorQuery,
@@ -22,12 +23,16 @@ from rag_assets.index.contract import (
 from rag_assets.index.layout import (
     INDEXED_FIELDS,
     PAGE,
+    TEXT_FIELDS,
+    ReadPage,
     document_vectors,
     engine_point,
     first_passages,
+    pages,
     passages,
     records,
     scope_filter,
+    texts,
 )
 
 _POINTS_PER_UPDATE = 256
@@ -134,28 +139,29 @@ class ServerBuild:
         """Points in the collection."""
         return self._client.count(self._collection, exact=True).count
 
-    def passages(self) -> Iterator[Passage]:
-        """Every stored passage."""
+    def passages(self, chunk_ids: Sequence[str] | None = None) -> Iterator[Passage]:
+        """Stored passages."""
+        if chunk_ids is None:
+            return passages(self._scrolled(with_payload=True))
+        return passages(pages(chunk_ids, lambda page: self._client.retrieve(self._collection, page)))
 
-        def read_page(offset: Any) -> tuple[list[Any], Any]:
-            return self._client.scroll(self._collection, limit=PAGE, offset=offset, with_payload=True)
+    def texts(self) -> Iterator[StoredText]:
+        """Stored texts."""
+        return texts(self._scrolled(with_payload=TEXT_FIELDS))
 
-        return passages(read_page)
+    def document_vectors(
+        self, chunk_ids: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, Mapping[str, Vectors]]]:
+        """Vectors of documents' first passages."""
+        wanted: dict[str, Any] = {"with_payload": False, "with_vectors": ["title", "lead"]}
+        if chunk_ids is None:
+            return document_vectors(self._scrolled(scroll_filter=first_passages(models), **wanted))
+        return document_vectors(
+            pages(chunk_ids, lambda page: self._client.retrieve(self._collection, page, **wanted))
+        )
 
-    def document_vectors(self) -> Iterator[tuple[str, Mapping[str, Vectors]]]:
-        """Vectors of every document's first passage."""
-
-        def read_page(offset: Any) -> tuple[list[Any], Any]:
-            return self._client.scroll(
-                self._collection,
-                limit=PAGE,
-                offset=offset,
-                scroll_filter=first_passages(models),
-                with_payload=False,
-                with_vectors=["title", "lead"],
-            )
-
-        return document_vectors(read_page)
+    def _scrolled(self, **wanted: Any) -> ReadPage:
+        return lambda offset: self._client.scroll(self._collection, limit=PAGE, offset=offset, **wanted)
 
     def search(self, scope: TenantScope, queries: Sequence[VectorQuery]) -> list[list[VectorHit]]:
         """All queries in one request, filtered by the scope."""

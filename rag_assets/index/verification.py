@@ -4,19 +4,19 @@ Add a check as a function that returns `Check`. Avoid judging quality by what th
 it wrote: everything here is read back from the store.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rag_assets.chunking import chunk_hash
+from rag_assets.contents import read_contents
 from rag_assets.embedding import Embedder
+from rag_assets.embedding_cache import EmbeddingKeeper, embed_cached
 from rag_assets.fields import passage_text
 from rag_assets.index.check_names import COUNT, HASHES, NOT_EMPTY, SAMPLE
-from rag_assets.index.contract import OpenBuild, Passage, TenantScope, VectorQuery
+from rag_assets.index.contract import OpenBuild, Passage, StoredText, TenantScope, VectorQuery
 from rag_assets.retrieval import Retriever
 
 SELF_RETRIEVAL_SAMPLE = 20
-INCREMENT_SAMPLE = 8
-"""Of a build on a base, whose own sample was searched when it was made; each costs an embedding (50 ms)."""
 
 _TIE_DEPTH = 5
 _TIE = 1e-5  # float32 rounding between the embedder's vector and the engine's
@@ -38,28 +38,33 @@ RetrievalGate = Callable[[Retriever], Check]
 def verify(
     build: OpenBuild,
     expected: Mapping[str, str],
+    written: Mapping[str, Passage],
     embedder: Embedder,
     gates: Sequence[RetrievalGate],
-    sample_size: int = SELF_RETRIEVAL_SAMPLE,
+    keeper: EmbeddingKeeper | None = None,
 ) -> tuple[Check, ...]:
     """All checks of a build; the gates run only when the content is right.
 
     Args:
         build: The build, read back.
         expected: Chunk id → content hash of the whole corpus.
+        written: Passages that the builder has made, by chunk id; the others came with a base.
         embedder: Embeds the sample.
         gates: Run after the checks of content.
-        sample_size: Passages that are searched by their own text.
+        keeper: Has vectors of the sample by their text; without one the sample is embedded anew. For a build
+            on a base, which began with a sample that was embedded anew: 20 embeddings take a second.
     """
-    stored = {passage.chunk_id: passage for passage in build.passages()}
+    passages = tuple(build.passages()) if gates else None
+    stored = {item.chunk_id: item for item in passages or build.texts()}
+    whole = passages or build.passages(list(written))
     checks = [
         _not_empty(build.count()),
         _count_equals(build.count(), len(expected)),
-        _hashes_equal(stored, expected),
-        _finds_itself(build, stored, embedder, sample_size),
+        _hashes_equal(stored, expected, _changed(whole, written)),
+        _finds_itself(build, stored, embedder, keeper),
     ]
     if all(check.passed for check in checks) and gates:
-        retriever = Retriever(build, embedder, passages=stored.values())
+        retriever = Retriever(build, embedder, contents=read_contents(build, passages))
         checks.extend(gate(retriever) for gate in gates)
     return tuple(checks)
 
@@ -72,28 +77,43 @@ def _count_equals(count: int, expected: int) -> Check:
     return Check(COUNT, count == expected, f"{count} points stored, {expected} in the corpus")
 
 
-def _hashes_equal(stored: dict[str, Passage], wanted: Mapping[str, str]) -> Check:
+def _changed(whole: Iterable[Passage], written: Mapping[str, Passage]) -> set[str]:
+    """Passages that do not come back as they were written, in their text or in what a citation tells."""
+    return {passage.chunk_id for passage in whole if passage != written.get(passage.chunk_id, passage)}
+
+
+def _hashes_equal(
+    stored: Mapping[str, StoredText | Passage], wanted: Mapping[str, str], changed: set[str]
+) -> Check:
     """Hashes are computed again from the stored text: a truncated payload is found."""
-    actual = {key: chunk_hash(passage.title, passage.text) for key, passage in stored.items()}
-    wrong = sorted(key for key in wanted.keys() | actual.keys() if wanted.get(key) != actual.get(key))
+    actual = {key: chunk_hash(item.title, item.text) for key, item in stored.items()}
+    different = {key for key in wanted.keys() | actual.keys() if wanted.get(key) != actual.get(key)}
+    wrong = sorted(different | changed)
     detail = f"{len(wrong)} of {len(wanted)} differ" + (f", first {wrong[0]}" if wrong else "")
     return Check(HASHES, not wrong, detail)
 
 
 def _finds_itself(
-    build: OpenBuild, stored: dict[str, Passage], embedder: Embedder, sample_size: int
+    build: OpenBuild,
+    stored: Mapping[str, StoredText | Passage],
+    embedder: Embedder,
+    keeper: EmbeddingKeeper | None,
 ) -> Check:
     """Passages searched by their own text come back first, or tie with a passage of equal text."""
-    ordered = [stored[key] for key in sorted(stored)]
-    sample = ordered[:: max(1, len(ordered) // sample_size)][:sample_size]
-    texts = [passage_text(passage.title, passage.text) for passage in sample]
-    vectors = embedder.embed(texts) if sample else ()
+    ordered = sorted(stored)
+    step = max(1, len(ordered) // SELF_RETRIEVAL_SAMPLE)
+    sample = [stored[key] for key in ordered[::step][:SELF_RETRIEVAL_SAMPLE]]
+    texts = [passage_text(item.title, item.text) for item in sample]
+    if keeper:
+        vectors = embed_cached(texts, embedder, keeper).vectors
+    else:
+        vectors = embedder.embed(texts) if sample else ()
     lost: list[str] = []
-    for passage, vector in zip(sample, vectors, strict=True):
+    for item, vector in zip(sample, vectors, strict=True):
         query = VectorQuery("passage", _TIE_DEPTH, dense=vector)
-        hits = build.search(TenantScope(passage.tenant_id), [query])[0]
+        hits = build.search(TenantScope(item.tenant_id), [query])[0]
         tied = {hit.chunk_id for hit in hits if hits[0].score - hit.score < _TIE}
-        if passage.chunk_id not in tied:
-            lost.append(passage.chunk_id)
+        if item.chunk_id not in tied:
+            lost.append(item.chunk_id)
     detail = f"{len(sample) - len(lost)} of {len(sample)} sampled passages come back first"
     return Check(SAMPLE, bool(sample) and not lost, detail)

@@ -31,6 +31,7 @@ from rag_assets.index.edge import EdgeStore
 from rag_assets.index.live import LiveIndex
 from rag_assets.index.points import make_points
 from rag_assets.index.refresh import read_source
+from rag_assets.index.serving import open_retriever
 from rag_assets.retrieval import Retriever, SearchRequest
 from tests.conftest import free_port
 
@@ -97,10 +98,9 @@ def _measured(url: str, folder: Path, files: list[Path], embedder: MiniLmEmbedde
         with psycopg.connect(url, autocommit=True) as connection:
             return current_build(connection)
 
-    def opened(build: IndexBuild) -> Retriever:
-        retriever = Retriever(store.open(build.build_id), embedder)
-        retriever.prepare()
-        return retriever
+    def opened(build: IndexBuild, answering: tuple[IndexBuild, Retriever] | None) -> Retriever:
+        with psycopg.connect(url, autocommit=True) as connection:
+            return open_retriever(connection, store, build, embedder, answering)
 
     live = LiveIndex(read_alias, opened)
     live.refresh()

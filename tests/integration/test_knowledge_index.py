@@ -6,8 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -18,16 +19,18 @@ from word_embedder import WordEmbedder
 from rag_assets.copilot.copilot import open_copilot
 from rag_assets.index import builds
 from rag_assets.index.build import BuildOutcome, BuildStatus, EmptyCorpusError, build_index
-from rag_assets.index.contract import BuildUnavailableError, IndexPoint
-from rag_assets.index.edge import EdgeStore, EdgeWriter
+from rag_assets.index.contract import BuildUnavailableError, IndexPoint, Passage
+from rag_assets.index.edge import EdgeBuild, EdgeStore, EdgeWriter
 from rag_assets.index.live import LiveIndex
 from rag_assets.index.refresh import read_source
+from rag_assets.index.serving import open_retriever
 from rag_assets.index.verification import Check
 from rag_assets.retrieval import Retriever, SearchRequest
 
 pytestmark = pytest.mark.integration
 
 ON = date(2026, 6, 1)
+Answering = tuple[builds.IndexBuild, Retriever]
 TESTS = Path(__file__).parents[1]
 
 
@@ -168,6 +171,71 @@ def test_a_lying_store_is_found_out(plant: Plant, monkeypatch: pytest.MonkeyPatc
     failed = {check.name for check in outcome.checks if not check.passed}
     assert {"count_equals_corpus", "content_hashes_equal_corpus"} <= failed
     assert plant.alias() is None
+
+
+def test_a_store_that_changes_what_is_cited_is_found_out(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbids that only titles and texts are compared: a date that is lost makes an old document current."""
+    original = EdgeWriter.add
+
+    def lose_dates(self: EdgeWriter, points: Sequence[IndexPoint]) -> None:
+        original(self, [replace(item, passage=replace(item.passage, effective_on=None)) for item in points])
+
+    plant.write("fan", "---\nid: fan\neffective_date: 2026-01-01\n---\nClean the filter mat.\n")
+    monkeypatch.setattr(EdgeWriter, "add", lose_dates)
+    outcome = plant.build()
+
+    assert "content_hashes_equal_corpus" in {check.name for check in outcome.checks if not check.passed}
+    assert plant.alias() is None
+
+
+def test_an_answering_process_follows_a_small_change_without_reading_the_rest(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbids both: that one edited file reads the store anew, and that a new date in it is missed.
+
+    The text of `tray` stays as it is, so its passage keeps its id; only its date changes.
+    """
+    plant.write("tray", "---\nid: tray\neffective_date: 2026-01-01\n---\nEmpty the drip tray.\n")
+    for number in range(8):
+        plant.write(f"pump-{number}", f"# Pump {number}\n\n1. Grease coupling {number}.\n")
+    asked: list[int | None] = []
+    read = EdgeBuild.passages
+
+    def counted(self: EdgeBuild, chunk_ids: Sequence[str] | None = None) -> Iterator[Passage]:
+        asked.append(None if chunk_ids is None else len(chunk_ids))
+        return read(self, chunk_ids)
+
+    def open_current(
+        earlier: tuple[builds.IndexBuild, Retriever] | None,
+    ) -> tuple[builds.IndexBuild, Retriever]:
+        with psycopg.connect(plant.database_url, autocommit=True) as connection:
+            build = builds.current_build(connection)
+            assert build is not None
+            return build, open_retriever(connection, plant.store, build, plant.embedder, answering)
+
+    def found(retriever: Retriever, query: str) -> list[str]:
+        return [item.document.document_id for item in retriever.search(SearchRequest(query, "plant", ON))]
+
+    plant.build()
+    answering = open_current(None)
+    assert found(answering[1], "drip tray")[0] == "tray"
+    plant.write("tray", "---\nid: tray\neffective_date: 2027-01-01\n---\nEmpty the drip tray.\n")
+    plant.write("seal", "# Pump seal\n\n## Steps\n\n1. Replace the gasket.\n")
+    (plant.documents / "belt.md").unlink()
+    assert plant.build().base_build_id == answering[0].build_id
+    monkeypatch.setattr(EdgeBuild, "passages", counted)
+    following = open_current(answering)
+    answering[1].close()
+    retriever = following[1]
+
+    assert asked == [2]
+    assert "tray" not in found(retriever, "drip tray")
+    assert found(retriever, "gasket")[0] == "seal"
+    assert "belt" not in found(retriever, "tension the drive belt")
+    assert found(retriever, "coupling 3")[0] == "pump-3"
+    retriever.close()
 
 
 def test_rollback_goes_back_and_forth(plant: Plant) -> None:
@@ -328,7 +396,11 @@ def test_no_query_fails_while_the_alias_moves(plant: Plant) -> None:
         with psycopg.connect(plant.database_url) as connection:
             return builds.current_build(connection)
 
-    live = LiveIndex(read_alias, lambda build: Retriever(plant.store.open(build.build_id), plant.embedder))
+    def open_build(build: builds.IndexBuild, answering: Answering | None) -> Retriever:
+        with psycopg.connect(plant.database_url, autocommit=True) as connection:
+            return open_retriever(connection, plant.store, build, plant.embedder, answering)
+
+    live = LiveIndex(read_alias, open_build)
     live.refresh()
     live.watch(seconds=0.05)
     stop, answered, failures = threading.Event(), [0], []

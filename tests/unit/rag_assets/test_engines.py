@@ -81,6 +81,29 @@ def test_what_was_written_is_what_is_read(build: OpenBuild) -> None:
     assert {passage.chunk_id: passage for passage in build.passages()} == expected
 
 
+def test_named_passages_and_their_vectors_are_read_alone(build: OpenBuild) -> None:
+    """Forbids that following a small change reads everything, or something else than what was named."""
+    wanted = points()[0]
+    name = wanted.passage.chunk_id
+    vectors = dict(build.document_vectors())
+
+    assert list(build.passages([name, str(uuid.uuid4())])) == [wanted.passage]
+    read = dict(build.document_vectors([name]))
+    assert list(read) == [name]
+    assert {key: vector.tolist() for key, vector in read[name].items()} == {
+        key: vector.tolist() for key, vector in vectors[name].items()
+    }
+    assert list(build.passages([])) == []
+
+
+def test_texts_are_those_of_the_passages(build: OpenBuild) -> None:
+    """Forbids that verification compares something else than what is served."""
+    expected = {(item.chunk_id, item.tenant_id, item.title, item.text) for item in build.passages()}
+
+    assert {(item.chunk_id, item.tenant_id, item.title, item.text) for item in build.texts()} == expected
+    assert len(expected) == 4
+
+
 def test_a_search_sees_one_tenant(build: OpenBuild) -> None:
     """Forbids a leak: the other tenant's documents are near-identical and would rank next."""
     tenants = {passage.chunk_id: passage.tenant_id for passage in build.passages()}

@@ -47,7 +47,7 @@ class FakeStore:
     unreadable: set[str] = field(default_factory=set)
     opened: list[FakeRetriever] = field(default_factory=list)
 
-    def open(self, wanted: IndexBuild) -> Retriever:
+    def open(self, wanted: IndexBuild, _: object) -> Retriever:
         """Open a build, or fail."""
         if wanted.build_id in self.unreadable:
             raise BuildUnavailableError("gone")
