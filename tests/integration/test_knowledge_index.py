@@ -207,13 +207,11 @@ def test_an_answering_process_follows_a_small_change_without_reading_the_rest(
         asked.append(None if chunk_ids is None else len(chunk_ids))
         return read(self, chunk_ids)
 
-    def open_current(
-        earlier: tuple[builds.IndexBuild, Retriever] | None,
-    ) -> tuple[builds.IndexBuild, Retriever]:
+    def open_current(earlier: Answering | None) -> Answering:
         with psycopg.connect(plant.database_url, autocommit=True) as connection:
             build = builds.current_build(connection)
             assert build is not None
-            return build, open_retriever(connection, plant.store, build, plant.embedder, answering)
+            return build, open_retriever(connection, plant.store, build, plant.embedder, earlier)
 
     def found(retriever: Retriever, query: str) -> list[str]:
         return [item.document.document_id for item in retriever.search(SearchRequest(query, "plant", ON))]
