@@ -164,25 +164,40 @@ def folder_files(root: Path) -> Iterator[SourceFile | BrokenDocument]:
     """
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is not a folder: give a folder that holds documents")
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        if any(part.startswith(".") for part in relative.parts) or path.suffix.lower() not in READERS:
-            continue
-        # A name that is not UTF-8 could be neither stored nor printed.
-        name = os.fsencode(relative).decode("utf-8", "replace").replace(os.sep, "/")
-        try:
-            found = _read_bytes(path, name)
-        except OSError as error:
-            found = BrokenDocument(name, f"the file can't be read: {error.strerror or error}")
-        if found:
-            yield found
+    yield from _files_below(str(root), "")
 
 
-def _read_bytes(path: Path, name: str) -> SourceFile | None:
-    if not path.is_file():
+def _files_below(folder: str, prefix: str) -> Iterator[SourceFile | BrokenDocument]:
+    """Files of one folder and of those below it, by name.
+
+    A folder that may not be looked into and a link to another folder are passed over.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = {entry.name: entry for entry in entries if not entry.name.startswith(".")}
+    except PermissionError:
+        return
+    for name, entry in sorted(found.items()):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_below(entry.path, f"{prefix}{name}/")
+        elif PurePosixPath(name).suffix.lower() in READERS:
+            # A name that is not UTF-8 could be neither stored nor printed.
+            path = os.fsencode(prefix + name).decode("utf-8", "replace")
+            try:
+                read = _read_bytes(path, entry, found.get(name + SIDECAR_SUFFIX))
+            except OSError as error:
+                read = BrokenDocument(path, f"the file can't be read: {error.strerror or error}")
+            if read:
+                yield read
+
+
+def _read_bytes(
+    path: str, entry: "os.DirEntry[str]", sidecar: "os.DirEntry[str] | None"
+) -> SourceFile | None:
+    if not entry.is_file():
         return None
-    sidecar = path.with_name(path.name + SIDECAR_SUFFIX)
-    return SourceFile(name, path.read_bytes(), sidecar.read_bytes() if sidecar.is_file() else None)
+    described = Path(sidecar).read_bytes() if sidecar and sidecar.is_file() else None
+    return SourceFile(path, Path(entry).read_bytes(), described)
 
 
 def read_file(file: SourceFile, tenant_id: str | None) -> Document:

@@ -66,9 +66,9 @@ class FieldedIndex:
         weights = np.array(list(FIELD_WEIGHTS.values())) / (1 - _B + _B * relative)
         postings = self._counts.merged(len(FIELD_WEIGHTS), weights.reshape(-1))
         self._idf = idf(postings.holder_counts, self.document_count)
-        told = postings.by_key(self._idf)
-        self._scores = postings.values / (_FIELDED_K1 + postings.values) * told
-        self._told = told
+        self._told = postings.by_key(self._idf)
+        self._scores = postings.values / (_FIELDED_K1 + postings.values)
+        self._scores *= self._told
         self._postings = postings
 
     def idf(self, term: str) -> float:
@@ -123,8 +123,13 @@ class PassageIndex:
         average = float(self._lengths.mean()) if len(self._lengths) else 1.0
         norms = _PASSAGE_K1 * (1 - _B + _B * self._lengths / (average or 1.0))
         counts = self._postings.values
-        told = self._postings.by_key(idf(self._postings.holder_counts, len(self._lengths)))
-        self._weights = told * counts * (_PASSAGE_K1 + 1) / (counts + norms[self._postings.items])
+        weights = self._postings.by_key(idf(self._postings.holder_counts, len(self._lengths)))
+        weights *= counts
+        weights *= _PASSAGE_K1 + 1
+        saturation = norms[self._postings.items]
+        saturation += counts
+        weights /= saturation
+        self._weights = weights
 
     def key_scores(self, keys: Keys) -> Scores:
         """BM25 of each passage, for keys without repeats."""

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 Keys = NDArray[np.uint32]
 Scores = NDArray[np.float64]
 Places = NDArray[np.int64]
+Numbers = NDArray[np.int32]
 Index = TypeVar("Index")
 Part = TypeVar("Part")
 
 _ITEM_BITS = np.uint64(32)
-_ITEM_MASK = np.uint64(0xFFFFFFFF)
+_PAIR, _HALF = np.dtype("<u8"), np.dtype("<u4")
+"""A key in the upper half and an item in the lower one; the lower half stands first in memory."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,14 @@ class Postings:
         keys: Ascending.
         bounds: One more than keys: where the holders of each begin and end in `items`.
         items: Holders, ascending within a key.
-        values: What each holder counts.
+        values: What each holder counts: how often it holds the key, or a weight.
         item_count: Number of items.
     """
 
     keys: Keys
     bounds: Places
-    items: Places
-    values: Scores
+    items: Numbers
+    values: NDArray[Any]
     item_count: int
 
     @property
@@ -97,20 +99,19 @@ class Postings:
         found = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return found[self.keys[found] == keys]
 
-    def totals(self, keys: Keys, values: Scores | None = None) -> Scores:
+    def totals(self, keys: Keys, weights: Scores) -> Scores:
         """For each item the sum of the weights of the keys that it holds.
 
         Args:
             keys: Keys to add up; a repeated one counts again.
-            values: Weights in place of `values`, in the same order.
+            weights: One per holder, in the order of `items`.
         """
-        weights = self.values if values is None else values
         spans = [slice(self.bounds[row], self.bounds[row + 1]) for row in self.rows(keys).tolist()]
         if not spans:
             return np.zeros(self.item_count)
         items = np.concatenate([self.items[span] for span in spans])
         found = np.concatenate([weights[span] for span in spans])
-        return np.bincount(items, found, minlength=self.item_count).astype(np.float64)
+        return np.bincount(items, found, minlength=self.item_count).astype(np.float64, copy=False)
 
     def merged(self, parts: int, weights: Scores) -> "Postings":
         """Postings of whole items from those of their parts.
@@ -119,12 +120,13 @@ class Postings:
             parts: How many parts an item has.
             weights: What one occurrence counts, for each part.
         """
-        whole = self.items // parts
+        whole = self.items // np.int32(parts)
         is_new = np.ones(len(whole), dtype=bool)
         np.not_equal(whole[1:], whole[:-1], out=is_new[1:])
         is_new[self.bounds[:-1]] = True
         starts = np.flatnonzero(is_new)
-        each = self.values * weights[self.items]
+        each = weights[self.items]
+        each *= self.values
         return Postings(
             self.keys,
             np.searchsorted(starts, self.bounds),
@@ -147,32 +149,38 @@ def count_keys(
     """
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     owners = np.arange(len(texts)) if carried is None else carried.kept.fresh
-    pairs = np.concatenate([*texts, np.empty(0, np.uint32)]).astype(np.uint64)
+    pairs = np.concatenate([*texts, np.empty(0, np.uint32)]).astype(_PAIR)
     pairs <<= _ITEM_BITS
-    pairs |= np.repeat(owners.astype(np.uint64), lengths)
+    pairs |= np.repeat(owners.astype(_PAIR), lengths)
     pairs.sort()
     starts = _starts(pairs)
-    values = np.ones(len(starts)) if is_distinct else np.diff(starts, append=len(pairs)).astype(np.float64)
+    values = np.ones(len(starts), np.int32) if is_distinct else _counts(starts, len(pairs))
     pairs = pairs[starts]
     if carried is None:
         return _postings(pairs, values, len(texts))
     earlier = carried.earlier
-    places = carried.kept.places[earlier.items]
-    stays = places >= 0
-    held = np.repeat(earlier.keys.astype(np.uint64) << _ITEM_BITS, earlier.holder_counts)
-    held = (held | places.astype(np.uint64))[stays]
+    # Few and small arrays: most of the time goes into pages that the system has to give and to clear.
+    moved = carried.kept.places.astype(np.int32)[earlier.items]
+    stays = moved >= 0
+    held = np.repeat(earlier.keys.astype(_PAIR) << _ITEM_BITS, earlier.holder_counts)
+    held |= moved.view(np.uint32)
+    held = held[stays]
     at = np.searchsorted(held, pairs)
-    return _postings(
-        np.insert(held, at, pairs), np.insert(earlier.values[stays], at, values), carried.kept.item_count
-    )
+    counts = np.insert(earlier.values[stays], at, values)
+    return _postings(np.insert(held, at, pairs), counts, carried.kept.item_count)
 
 
-def _postings(pairs: NDArray[np.uint64], values: Scores, item_count: int) -> Postings:
+def _postings(pairs: NDArray[np.uint64], values: Numbers, item_count: int) -> Postings:
     """From distinct pairs of key and item in ascending order."""
-    keys = (pairs >> _ITEM_BITS).astype(np.uint32)
+    halves = pairs.view(_HALF)
+    keys = halves[1::2]
     first = _starts(keys)
     bounds = np.append(first, len(pairs)).astype(np.int64)
-    return Postings(keys[first], bounds, (pairs & _ITEM_MASK).astype(np.int64), values, item_count)
+    return Postings(keys[first], bounds, halves[0::2].astype(np.int32), values, item_count)
+
+
+def _counts(starts: Places, end: int) -> Numbers:
+    return np.diff(starts, append=end).astype(np.int32)
 
 
 def _starts(ordered: NDArray[Any]) -> Places:

@@ -13,7 +13,7 @@ from rag_assets.embedding import Embedder
 from rag_assets.embedding_cache import EmbeddingKeeper, embed_cached
 from rag_assets.fields import passage_text
 from rag_assets.index.check_names import COUNT, HASHES, NOT_EMPTY, SAMPLE
-from rag_assets.index.contract import OpenBuild, Passage, StoredText, TenantScope, VectorQuery
+from rag_assets.index.contract import OpenBuild, Passage, TenantScope, VectorQuery
 from rag_assets.retrieval import Retriever
 
 SELF_RETRIEVAL_SAMPLE = 20
@@ -55,11 +55,13 @@ def verify(
             on a base, which began with a sample that was embedded anew: 20 embeddings take a second.
     """
     passages = tuple(build.passages()) if gates else None
-    stored = {item.chunk_id: item for item in passages or build.texts()}
+    # Text after text: 20,000 of them held at once would be looked through by the garbage collector.
+    stored = {item.chunk_id: chunk_hash(item.title, item.text) for item in passages or build.texts()}
     whole = passages or build.passages(list(written))
+    count = build.count()
     checks = [
-        _not_empty(build.count()),
-        _count_equals(build.count(), len(expected)),
+        _not_empty(count),
+        _count_equals(count, len(expected)),
         _hashes_equal(stored, expected, _changed(whole, written)),
         _finds_itself(build, stored, embedder, keeper),
     ]
@@ -82,27 +84,21 @@ def _changed(whole: Iterable[Passage], written: Mapping[str, Passage]) -> set[st
     return {passage.chunk_id for passage in whole if passage != written.get(passage.chunk_id, passage)}
 
 
-def _hashes_equal(
-    stored: Mapping[str, StoredText | Passage], wanted: Mapping[str, str], changed: set[str]
-) -> Check:
-    """Hashes are computed again from the stored text: a truncated payload is found."""
-    actual = {key: chunk_hash(item.title, item.text) for key, item in stored.items()}
-    different = {key for key in wanted.keys() | actual.keys() if wanted.get(key) != actual.get(key)}
+def _hashes_equal(stored: Mapping[str, str], wanted: Mapping[str, str], changed: set[str]) -> Check:
+    """Hashes are those of the stored text, computed again: a truncated payload is found."""
+    different = {key for key in wanted.keys() | stored.keys() if wanted.get(key) != stored.get(key)}
     wrong = sorted(different | changed)
     detail = f"{len(wrong)} of {len(wanted)} differ" + (f", first {wrong[0]}" if wrong else "")
     return Check(HASHES, not wrong, detail)
 
 
 def _finds_itself(
-    build: OpenBuild,
-    stored: Mapping[str, StoredText | Passage],
-    embedder: Embedder,
-    keeper: EmbeddingKeeper | None,
+    build: OpenBuild, stored: Mapping[str, str], embedder: Embedder, keeper: EmbeddingKeeper | None
 ) -> Check:
     """Passages searched by their own text come back first, or tie with a passage of equal text."""
     ordered = sorted(stored)
     step = max(1, len(ordered) // SELF_RETRIEVAL_SAMPLE)
-    sample = [stored[key] for key in ordered[::step][:SELF_RETRIEVAL_SAMPLE]]
+    sample = list(build.passages(ordered[::step][:SELF_RETRIEVAL_SAMPLE]))
     texts = [passage_text(item.title, item.text) for item in sample]
     if keeper:
         vectors = embed_cached(texts, embedder, keeper).vectors
