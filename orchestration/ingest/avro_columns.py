@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from orchestration.ingest.avro_layouts import AvroField, AvroLayouts, Datums, UnfitError
+from orchestration.ingest.avro_layouts import AvroField, AvroLayouts, UnfitError
+from orchestration.ingest.payloads import Payloads
 
 SYNC_MARKER = b"opsgraph-landing"  # 16 bytes; the block is never searched for it
 VARINT_BITS = 7
@@ -71,7 +72,7 @@ class AvroColumns:
         )
         self._instants = {field["name"]: kind for field in fields if (kind := _instant(field["type"]))}
 
-    def read(self, datums: Datums) -> tuple[pl.DataFrame, NDArray[np.int64] | None]:
+    def read(self, datums: Payloads) -> tuple[pl.DataFrame, NDArray[np.int64] | None]:
         """Decode datums into a frame with a row each.
 
         Returns:
@@ -92,12 +93,13 @@ class AvroColumns:
             columns[name] = columns[name].cast(kind)
         return pl.DataFrame(columns), found.rows
 
-    def _read_any(self, datums: Datums) -> pl.DataFrame:
+    def _read_any(self, datums: Payloads) -> pl.DataFrame:
         """Decode datums of many layouts: about a third as fast."""
+        datums = datums.side_by_side()
         # A last datum that was cut reads on into the padding and is then found by its size; without the
         # padding polars panics, which prints a trace. What no datum claims is never looked at. Zeros would
         # not do: a number that was cut needs no more bytes for zeros than it has.
-        body = b"".join([*datums.items, PADDING])
+        body = datums.body.tobytes() + PADDING
         container = b"".join(
             [self._header, encoded_count(len(datums)), encoded_count(len(body)), body, SYNC_MARKER]
         )

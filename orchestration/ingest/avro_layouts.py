@@ -12,7 +12,6 @@ Source of the format: Apache Avro 1.12 specification, "Binary Encoding".
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.uint8]
+from orchestration.ingest.payloads import Matrix, Payloads
+
 ROWS_PER_LAYOUT = 500
 """A layout costs some 150 µs, as much as the general reader takes for 250 datums."""
 FEW_LAYOUTS, MOST_LAYOUTS = 4, 64  # the general reader takes 2 ms however few datums there are
@@ -87,41 +87,6 @@ class _Layout:
         return not ((rest ^ self.expected) & self.mask).any()
 
 
-class Datums:
-    """Datums, and the same as one run of bytes."""
-
-    def __init__(self, items: Sequence[bytes]) -> None:
-        """Take non-empty datums; they are joined when that is first asked for."""
-        self.items = items
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @cached_property
-    def sizes(self) -> NDArray[np.int64]:
-        """Bytes of each datum."""
-        return np.fromiter(map(len, self.items), np.int64, len(self.items))
-
-    @cached_property
-    def body(self) -> NDArray[np.uint8]:
-        """All datums, side by side."""
-        return np.frombuffer(b"".join(self.items), np.uint8)
-
-    @cached_property
-    def starts(self) -> NDArray[np.int64]:
-        """Where each datum begins in the body."""
-        return np.cumsum(self.sizes) - self.sizes
-
-    def of_length(self, length: int) -> tuple[Matrix, NDArray[np.int64] | None]:
-        """The datums of one length as a table, and their positions; None where all have it."""
-        if len(self.body) == length * len(self) and not (self.sizes != length).any():
-            return self.body.reshape(-1, length), None
-        rows = np.flatnonzero(self.sizes == length)
-        # Every place of the body as the begin of a datum: picking from it copies each datum whole.
-        datums = np.ndarray((len(self.body) - length + 1,), f"V{length}", self.body.data, 0, (1,))
-        return datums[self.starts[rows]].view(np.uint8).reshape(-1, length), rows
-
-
 @dataclass(frozen=True)
 class LayoutColumns:
     """Columns of datums, the datums of one layout side by side.
@@ -142,7 +107,7 @@ class AvroLayouts:
         """Take the fields in the order in which the schema has them."""
         self._fields = list(fields)
 
-    def read(self, datums: Datums) -> LayoutColumns:
+    def read(self, datums: Payloads) -> LayoutColumns:
         """Read datums into a column per field.
 
         The rows of a layout stay together: what writes them on needs them so, and sorting them costs

@@ -11,17 +11,16 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from confluent_kafka import Message
 
 from orchestration.ingest.consume import Chunk
 from orchestration.ingest.contracts import TopicContract, arrow_schema
 from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
 from orchestration.ingest.decode import INDEX, Refusal, make_decoder
+from orchestration.ingest.kafka_records import Headers, Messages, Record
 from orchestration.ingest.ledger import Counts
 from orchestration.ingest.offsets import PartitionId, Range
 from orchestration.ingest.pii import PiiVault, Subject, has_personal_fields
@@ -31,7 +30,6 @@ KNOWN_AT_HEADER = "known_at"
 MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_HEADER, BAD_HEADER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-Headers = Sequence[tuple[str, bytes | str | None]]
 
 
 @dataclass(frozen=True)
@@ -105,20 +103,18 @@ class BatchBuilder:
         """
         messages = chunk.messages
         landed_us = (landed_at - EPOCH) // MICROSECOND
-        offsets = _offsets(messages)
         known_us = _known_at(messages)
         known_us[known_us == NO_HEADER] = landed_us
         latest_us = landed_us + FUTURE_TOLERANCE // MICROSECOND
         is_usable = known_us <= latest_us  # BAD_HEADER is beyond every instant
-        has_payload = (
-            np.ones(len(messages), np.bool_)
-            if all(chunk.payloads)
-            else np.fromiter(map(bool, chunk.payloads), np.bool_, len(messages))
-        )
+        has_payload = messages.payloads.sizes > 0
         is_open = has_payload.copy()
         is_open[[item.index for item in refused]] = False
         live = np.flatnonzero(is_usable & is_open)
-        refusals = [_known_at_refusal(messages[i], int(i)) for i in np.flatnonzero(~is_usable & is_open)]
+        refusals = [
+            _known_at_refusal(messages.headers_of(i), i)
+            for i in np.flatnonzero(~is_usable & is_open).tolist()
+        ]
         refusals += refused
         tombstones = int((~has_payload).sum())
         if len(live):
@@ -132,7 +128,7 @@ class BatchBuilder:
         subjects: list[Subject] = []
         if judged is not None and self._vault:
             judged, subjects = self._vault.replace(self.contract, judged)
-        rows = self._layout(chunk, judged, live, offsets, known_us, batch_id, landed_us)
+        rows = self._layout(chunk, judged, live, known_us, batch_id, landed_us)
         discarded = sum(item.is_discarded for item in refusals)
         dead = sorted((item for item in refusals if not item.is_discarded), key=lambda item: item.index)
         return Batch(
@@ -150,7 +146,7 @@ class BatchBuilder:
                 absent=chunk.hi - chunk.lo - len(messages),
                 discarded_values=discarded_values,
             ),
-            dead_letters=[_dead_letter(messages[item.index], item) for item in dead],
+            dead_letters=[_dead_letter(messages.record(item.index), item) for item in dead],
             watermarks=self._watermarks(judged),
             subjects=subjects,
         )
@@ -158,9 +154,9 @@ class BatchBuilder:
     def _rows(
         self, chunk: Chunk, live: np.ndarray, known_us: np.ndarray
     ) -> tuple[pl.DataFrame, list[Refusal], int]:
-        payloads: Any = chunk.payloads
+        payloads = chunk.payloads
         if len(live) < len(payloads):
-            payloads = [payloads[i] for i in live]
+            payloads = payloads[live]
         decoded = self._decoder.decode(payloads)
         index = decoded.frame[INDEX].to_numpy()
         known = pl.Series(KNOWN_AT, known_us[live[index]]).cast(pl.Datetime("us", "UTC"))
@@ -176,7 +172,6 @@ class BatchBuilder:
         chunk: Chunk,
         frame: pl.DataFrame | None,
         live: np.ndarray,
-        offsets: np.ndarray,
         known_us: np.ndarray,
         batch_id: int,
         landed_us: int,
@@ -189,7 +184,7 @@ class BatchBuilder:
             "batch_id": pa.array(np.full(count, batch_id, np.int64)),
             "topic_id": _repeated(chunk.partition.topic_id, count),
             "kafka_partition": pa.array(np.full(count, chunk.partition.partition, np.int32)),
-            "kafka_offset": pa.array(offsets[index]),
+            "kafka_offset": pa.array(chunk.messages.offsets[index]),
             "known_at": pa.array(known_us[index], pa.timestamp("us", "UTC")),
             "landed_at": pa.array(np.full(count, landed_us, np.int64), pa.timestamp("us", "UTC")),
         }
@@ -215,16 +210,6 @@ class BatchBuilder:
         return dict(highest.iter_rows())
 
 
-def _offsets(messages: Sequence[Message]) -> np.ndarray:
-    """Offset of each message; they ascend, so equally many as the span has are all of it."""
-    if not messages:
-        return np.zeros(0, np.int64)
-    first, last = int(messages[0].offset() or 0), int(messages[-1].offset() or 0)
-    if last - first == len(messages) - 1:
-        return np.arange(first, last + 1, dtype=np.int64)
-    return np.fromiter(map(Message.offset, messages), np.int64, len(messages))
-
-
 def _column(table: pa.Table, column: pa.Field) -> pa.Array:
     array = table.column(column.name).combine_chunks()
     return array if array.type == column.type else array.cast(column.type)
@@ -235,21 +220,13 @@ def _repeated(topic_id: uuid.UUID, count: int) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), count, [None, values])
 
 
-def _known_at(messages: Sequence[Message]) -> np.ndarray:
+def _known_at(messages: Messages) -> np.ndarray:
     """Known time of each message in microseconds since 1970: its header's, NO_HEADER or BAD_HEADER."""
-    all_headers: list[Any] = list(map(Message.headers, messages))
-    known = np.full(len(messages), NO_HEADER, np.int64)
-    if not any(all_headers):
-        return known
-    parsed: dict[bytes | str | None, int] = {}
-    for index, headers in enumerate(all_headers):
-        for name, value in headers or ():
-            if name == KNOWN_AT_HEADER:
-                if value not in parsed:
-                    parsed[value] = _instant_us(value)
-                known[index] = parsed[value]
-                break
-    return known
+    values = messages.header_values(KNOWN_AT_HEADER)
+    if values is None:
+        return np.full(len(messages), NO_HEADER, np.int64)
+    instants = {value: NO_HEADER if value is None else _instant_us(value) for value in set(values)}
+    return np.fromiter(map(instants.__getitem__, values), np.int64, len(messages))
 
 
 def _instant_us(value: bytes | str | None) -> int:
@@ -261,8 +238,8 @@ def _instant_us(value: bytes | str | None) -> int:
     return BAD_HEADER if instant.tzinfo is None else (instant - EPOCH) // MICROSECOND
 
 
-def _known_at_refusal(message: Message, index: int) -> Refusal:
-    value: Any = next(item for name, item in message.headers() or () if name == KNOWN_AT_HEADER)
+def _known_at_refusal(headers: Headers, index: int) -> Refusal:
+    value = next(item for name, item in headers if name == KNOWN_AT_HEADER)
     if _instant_us(value) == BAD_HEADER:
         text = f"header {KNOWN_AT_HEADER} is {value!r:.80}; it must be ISO 8601 text with a time zone"
         return Refusal(index, "BadKnownAt", text)
@@ -270,14 +247,12 @@ def _known_at_refusal(message: Message, index: int) -> Refusal:
     return Refusal(index, "KnownAtInFuture", text)
 
 
-def _dead_letter(message: Message, refusal: Refusal) -> DeadLetter:
-    key: Any = message.key()
-    headers: Any = message.headers() or ()
+def _dead_letter(message: Record, refusal: Refusal) -> DeadLetter:
     return DeadLetter(
-        offset=int(message.offset() or 0),
-        key=key.encode() if isinstance(key, str) else key,
-        payload=message.value(),
-        headers=headers,
+        offset=message.offset,
+        key=message.key,
+        payload=message.value,
+        headers=message.headers,
         error_class=refusal.error_class,
         error_message=_storable(refusal.message),
         schema_id=refusal.schema_id,

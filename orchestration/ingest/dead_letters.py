@@ -16,7 +16,6 @@ from functools import cache
 from typing import Any
 
 import psycopg
-from confluent_kafka import Message
 
 from orchestration.ingest.batch import KNOWN_AT_HEADER, Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk
@@ -24,6 +23,7 @@ from orchestration.ingest.contracts import ContractError, TopicContract, ensure_
 from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
 from orchestration.ingest.copy_format import CopyStream
 from orchestration.ingest.intake.refused import PREFIX, as_message
+from orchestration.ingest.kafka_records import Messages, Record
 from orchestration.ingest.ledger import Counts, LedgerRow, next_batch_ids, write_rows
 from orchestration.ingest.offsets import PartitionId, Range
 from orchestration.ingest.pii import DeadLetterSeal, PiiVault
@@ -209,19 +209,15 @@ def _as_messages(
 
 def _chunk(letters: Sequence[DeadLetterRow]) -> Chunk:
     """The kept messages as if they had just been read; their own known time is dropped."""
-    messages = [
-        Message(
-            topic=item.topic,
-            partition=item.kafka_partition,
-            offset=item.kafka_offset,
-            key=item.message_key,
-            value=item.payload,
-            headers=[pair for pair in headers_from_json(item.headers) if pair[0] != KNOWN_AT_HEADER],
+    records = [
+        Record(
+            item.kafka_offset, item.message_key, item.payload,
+            [pair for pair in headers_from_json(item.headers) if pair[0] != KNOWN_AT_HEADER],
         )
         for item in letters
-    ]
+    ]  # fmt: skip
     lo, hi = letters[0].kafka_offset, letters[-1].kafka_offset + 1
-    return Chunk(letters[0].partition, lo, hi, messages, [item.payload for item in letters])
+    return Chunk(letters[0].partition, lo, hi, Messages.of(records))
 
 
 def _land(

@@ -6,7 +6,7 @@ A batch is read as columns. If that fails it is cut into slices, and only a slic
 read message by message, so that one bad message does not cost the batch its speed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
@@ -16,12 +16,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from orchestration.ingest.avro_columns import AvroColumns, is_supported
-from orchestration.ingest.avro_layouts import Datums
 from orchestration.ingest.contracts import MessageFormat, TopicContract, ViolationMode
 from orchestration.ingest.contracts.avro import AvroSchema, decode_datum
 from orchestration.ingest.contracts.model import ContractError
 from orchestration.ingest.contracts.schema_catalog import SchemaCatalog, UnknownSchemaIdError
 from orchestration.ingest.contracts.wire import PREFIX
+from orchestration.ingest.payloads import Payloads
 
 Positions = NDArray[np.uint32]
 """Positions of messages in their batch, ascending."""
@@ -76,7 +76,7 @@ class Decoded:
 class Decoder(Protocol):
     """Decodes payloads of one topic."""
 
-    def decode(self, payloads: Sequence[bytes]) -> Decoded:
+    def decode(self, payloads: Payloads) -> Decoded:
         """Decode non-empty payloads; every one becomes a row or a refusal."""
         ...
 
@@ -112,10 +112,10 @@ def collect(contract: TopicContract, parts: list[Decoded]) -> Decoded:
 
 
 def in_slices(
-    items: Sequence[bytes],
+    items: Payloads,
     indices: Positions,
-    columnar: Callable[[Sequence[bytes], Positions], Decoded] | None,
-    one_by_one: Callable[[Sequence[bytes], Positions], Decoded],
+    columnar: Callable[[Payloads, Positions], Decoded] | None,
+    one_by_one: Callable[[Payloads, Positions], Decoded],
 ) -> list[Decoded]:
     """Decode as columns, then the slices of what failed, then the messages of a slice that failed.
 
@@ -162,27 +162,24 @@ class AvroDecoder:
         self._catalog = catalog
         self._writers: dict[int, _WriterSchema] = {}
 
-    def decode(self, payloads: Sequence[bytes]) -> Decoded:
+    def decode(self, payloads: Payloads) -> Decoded:
         """Decode payloads, grouped by the schema id in their first five bytes.
 
         Raises:
             SchemaRegistryUnavailableError: An id is unknown and the registry does not answer: no
                 message is given up for that.
         """
-        datums = Datums(payloads)
-        schema_ids = _schema_ids(datums)
+        schema_ids = _schema_ids(payloads)
         parts: list[Decoded] = []
         for schema_id in _distinct(schema_ids):
             indices = np.flatnonzero(schema_ids == schema_id).astype(np.uint32)
-            parts += self._group(schema_id, datums, indices)
+            parts += self._group(schema_id, payloads, indices)
         return collect(self._contract, parts)
 
-    def _group(self, schema_id: int, datums: Datums, indices: Positions) -> list[Decoded]:
-        payloads = datums.items
+    def _group(self, schema_id: int, payloads: Payloads, indices: Positions) -> list[Decoded]:
         if schema_id < 0:
-            return [
-                Decoded(empty_frame(self._contract), [_unframed(payloads[i], i) for i in places_of(indices)])
-            ]
+            places: list[int] = indices.tolist()
+            return [Decoded(empty_frame(self._contract), [_unframed(payloads[i], i) for i in places])]
         try:
             writer = self._writers.get(schema_id) or self._writer(schema_id)
         except UnknownSchemaIdError as error:
@@ -190,24 +187,23 @@ class AvroDecoder:
             return [Decoded(empty_frame(self._contract), _for_each(fault, indices))]
         if writer.fault:
             return [Decoded(empty_frame(self._contract), _for_each(writer.fault, indices))]
-        is_whole = len(indices) == len(payloads)
-        members = payloads if is_whole else [payloads[i] for i in places_of(indices)]
+        members = payloads if len(indices) == len(payloads) else payloads[indices]
 
-        def columnar(items: Sequence[bytes], places: Positions) -> Decoded:
+        def columnar(items: Payloads, places: Positions) -> Decoded:
             assert writer.columns is not None
-            frame, rows = writer.columns.read(datums if items is payloads else Datums(items))
+            frame, rows = writer.columns.read(items)
             index = pl.Series(INDEX, places if rows is None else places[rows], pl.UInt32)
             # Whole columns are put side by side: as an expression this took 0.5 ms however few the rows.
             columns = [_as_wanted(frame, name, kind) for name, kind in writer.wanted.items()]
             return Decoded(pl.DataFrame([*columns, index]))
 
-        def one_by_one(items: Sequence[bytes], places: Positions) -> Decoded:
+        def one_by_one(items: Payloads, places: Positions) -> Decoded:
             return self._one_by_one(writer, schema_id, items, places)
 
         return in_slices(members, indices, columnar if writer.columns else None, one_by_one)
 
     def _one_by_one(
-        self, writer: _WriterSchema, schema_id: int, payloads: Sequence[bytes], indices: Positions
+        self, writer: _WriterSchema, schema_id: int, payloads: Payloads, indices: Positions
     ) -> Decoded:
         rows: list[dict[str, Any]] = []
         refusals: list[Refusal] = []
@@ -264,12 +260,7 @@ def _as_wanted(frame: pl.DataFrame, name: str, kind: pl.DataType) -> pl.Series:
     return column if column.dtype == kind else column.cast(kind)
 
 
-def places_of(indices: Positions) -> list[int]:
-    """Positions as Python's own integers."""
-    return cast("list[int]", indices.tolist())
-
-
-def _schema_ids(datums: Datums) -> NDArray[np.int64]:
+def _schema_ids(datums: Payloads) -> NDArray[np.int64]:
     """Schema id of each payload; -1 where it is not in the wire format."""
     body, starts = datums.body, datums.starts
     if len(body) < PREFIX.size:

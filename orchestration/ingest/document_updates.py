@@ -16,7 +16,6 @@ import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from orchestration.ingest.consume import consumer_settings
 from orchestration.ingest.offsets import Bounds, LandingError, PartitionId, broker_bounds
 
 TOPIC = "knowledge-updates"
@@ -96,7 +95,13 @@ def _read_partition(
     start = position = max(_position(connection, partition), limits.low)
     if position >= limits.end:
         return ReadUpdates(0, 0)
-    consumer = Consumer(consumer_settings(bootstrap_servers))
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers, "group.id": "opsgraph-documents",
+            "enable.auto.commit": False, "auto.offset.reset": "error", "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+        }
+    )  # fmt: skip
     count = 0
     try:
         consumer.assign([TopicPartition(partition.topic, partition.partition, position)])

@@ -10,7 +10,6 @@ values: `rules` judges them.
 
 import io
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +32,7 @@ from orchestration.ingest.decode import (
     frame_schema,
     in_slices,
 )
+from orchestration.ingest.payloads import Payloads
 
 BLOCK_BYTES = 256 * 1024
 """Read at a time: half a core's second-level cache. Whole batches take three times as long; a block must
@@ -64,17 +64,16 @@ class JsonDecoder:
         self._select = [pl.col(item.name).cast(POLARS_TYPES[item.physical_type]) for item in contract.fields]
         self._on_unknown = "error" if contract.on_unknown_field in REFUSES else "ignore"
 
-    def decode(self, payloads: Sequence[bytes]) -> Decoded:
+    def decode(self, payloads: Payloads) -> Decoded:
         """Decode payloads, each of which must be one UTF-8 JSON object."""
         indices = np.arange(len(payloads), dtype=np.uint32)
         return collect(self._contract, in_slices(payloads, indices, self._columnar, self._one_by_one))
 
-    def _columnar(self, payloads: Sequence[bytes], indices: Positions) -> Decoded:
-        body = LINE_END.join(payloads)
+    def _columnar(self, payloads: Payloads, indices: Positions) -> Decoded:
+        body = LINE_END.join(payloads.items)
         if body.count(LINE_END) != len(payloads) - 1:
             # Outside of strings, where it is illegal, a line end is only white space.
-            payloads = [payload.replace(LINE_END, SPACE) for payload in payloads]
-            body = LINE_END.join(payloads)
+            body = LINE_END.join(payload.replace(LINE_END, SPACE) for payload in payloads)
         characters = np.frombuffer(body, np.uint8)
         ends = np.append(np.flatnonzero(characters == LINE_END[0]), len(body))
         starts = np.append(0, ends[:-1] + 1)
@@ -86,7 +85,7 @@ class JsonDecoder:
         table = arrow_json.read_json(
             io.BytesIO(body),
             read_options=arrow_json.ReadOptions(
-                use_threads=False, block_size=max(BLOCK_BYTES, 2 * max(map(len, payloads)))
+                use_threads=False, block_size=max(BLOCK_BYTES, 2 * int(payloads.sizes.max()))
             ),
             parse_options=arrow_json.ParseOptions(
                 explicit_schema=self._schema,
@@ -100,7 +99,7 @@ class JsonDecoder:
         frame = frame.with_columns(_instants(table.column(name), name) for name in self._instants)
         return Decoded(frame.select(*self._select, pl.Series(INDEX, indices, pl.UInt32)))
 
-    def _one_by_one(self, payloads: Sequence[bytes], indices: Positions) -> Decoded:
+    def _one_by_one(self, payloads: Payloads, indices: Positions) -> Decoded:
         rows: list[dict[str, Any]] = []
         result = Decoded(empty_frame(self._contract))
         for payload, index in zip(payloads, indices.tolist(), strict=True):

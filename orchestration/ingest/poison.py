@@ -47,10 +47,7 @@ class _Attempt:
     def failures(self, first: int, count: int) -> Iterator[tuple[int, BaseException]]:
         """The messages that fail alone, found by halving: one among 50,000 costs two builds' time."""
         chunk = self.chunk
-        part = Chunk(
-            chunk.partition, chunk.lo, chunk.hi,
-            chunk.messages[first : first + count], chunk.payloads[first : first + count],
-        )  # fmt: skip
+        part = Chunk(chunk.partition, chunk.lo, chunk.hi, chunk.messages[first : first + count])
         try:
             _Attempt(self.builder, part, self.batch_id, self.landed_at).build([])
         except NOT_THE_MESSAGE:

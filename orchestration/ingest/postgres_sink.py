@@ -15,9 +15,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from orchestration.ingest.batch import Batch, DeadLetter, Headers
+from orchestration.ingest.batch import Batch, DeadLetter
 from orchestration.ingest.contracts import ensure_day_partition
 from orchestration.ingest.copy_format import CopyStream
+from orchestration.ingest.kafka_records import Headers
 from orchestration.ingest.ledger import LedgerRow, advance, write_rows
 from orchestration.ingest.offsets import PartitionId
 from orchestration.ingest.pii import DeadLetterSeal, PiiVault, has_personal_fields

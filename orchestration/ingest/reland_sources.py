@@ -15,15 +15,16 @@ from enum import StrEnum
 from itertools import chain, groupby
 from typing import Any
 
+import numpy as np
 import polars as pl
 import psycopg
 import pyarrow as pa
-from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
 from orchestration.ingest.batch import Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk, RangeReader
 from orchestration.ingest.contracts import TopicContract, arrow_schema
+from orchestration.ingest.kafka_records import NO_MESSAGES, joined
 from orchestration.ingest.lake import Lake, one_batch, stored_rows
 from orchestration.ingest.lake_writer import read_raw
 from orchestration.ingest.offsets import Bounds, LandingError, PartitionId, Range, broker_bounds
@@ -145,23 +146,16 @@ class Sources:
     def _from_kafka(self, batches: Sequence[Landed]) -> Iterator[Rebuilt]:
         """Read one partition once and cut what comes at the borders of the batches."""
         partition = batches[0].partition
-        messages, payloads = list[Message](), list[bytes | None]()
+        messages = NO_MESSAGES
         chunks = self._chunks(partition, Range(batches[0].offsets.lo, batches[-1].offsets.hi))
         reached = batches[0].offsets.lo
         for landed in batches:
             while reached < landed.offsets.hi:
                 chunk = next(chunks)
-                messages, payloads, reached = messages + chunk.messages, payloads + chunk.payloads, chunk.hi
-            before = sum(int(item.offset() or 0) < landed.offsets.lo for item in messages)
-            count = sum(int(item.offset() or 0) < landed.offsets.hi for item in messages)
-            own = Chunk(
-                partition,
-                landed.offsets.lo,
-                landed.offsets.hi,
-                messages[before:count],
-                payloads[before:count],
-            )
-            messages, payloads = messages[count:], payloads[count:]
+                messages, reached = joined([messages, chunk.messages]), chunk.hi
+            first, last = np.searchsorted(messages.offsets, [landed.offsets.lo, landed.offsets.hi]).tolist()
+            own = Chunk(partition, landed.offsets.lo, landed.offsets.hi, messages[first:last])
+            messages = messages[last:]
             batch, _ = build_around_poison(self._builder, own, landed.batch_id, landed.landed_at)
             yield Rebuilt(landed, Source.KAFKA, batch.rows, batch)
 

@@ -34,11 +34,13 @@ def test_a_day_of_many_files_becomes_one_sorted_file_with_the_same_rows(plant: P
     table = lake.existing_table(plant.contract(SENSORS))
     assert table is not None
     position, rows = position_of(table), plant.lake_rows()
+    files = len(table.inspect.files())
 
     (done,) = keep_up(plant.services, plant.contracts, [plant.topic(SENSORS)], now=LATER)
     table.refresh()
 
-    assert (done.files_before, done.files_after, len(done.days)) == (FLUSHES, 1, 1)
+    assert (done.files_before, done.files_after, len(done.days)) == (files, 1, 1)
+    assert files >= FLUSHES
     assert done.expired > 0
     assert position_of(table) == position
     by_offset = sorted(plant.lake_rows(), key=lambda row: (row["kafka_partition"], row["kafka_offset"]))

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestration.ingest.avro_columns import AvroColumns
-from orchestration.ingest.avro_layouts import AvroField, AvroLayouts, Datums, UnfitError
+from orchestration.ingest.avro_layouts import AvroField, AvroLayouts, UnfitError
 from orchestration.ingest.contracts import (
     ContractField,
     Direction,
@@ -25,6 +25,7 @@ from orchestration.ingest.contracts import (
 )
 from orchestration.ingest.contracts.wire import frame_prefix
 from orchestration.ingest.decode import INDEX, AvroDecoder
+from tests.unit.ingest.fetched import fetched
 
 INSTANTS = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)).map(lambda t: t.replace(tzinfo=UTC))
 MILLIS = INSTANTS.map(lambda t: t.replace(microsecond=t.microsecond // 1000 * 1000))
@@ -172,7 +173,7 @@ def test_each_row_is_what_fastavro_reads(
         read: Any = fastavro.schemaless_reader(buffer, parsed, None)
         expected.append({name: _in_column(name, read.get(name)) for name in KINDS})
 
-    decoded = AvroDecoder(CONTRACT, Catalog(schemas)).decode(payloads)  # type: ignore[arg-type]
+    decoded = AvroDecoder(CONTRACT, Catalog(schemas)).decode(fetched(payloads))  # type: ignore[arg-type]
 
     assert decoded.refusals == []
     frame = decoded.frame.sort(INDEX)  # messages of one layout stand together
@@ -215,7 +216,7 @@ def test_layouts_read_what_fastavro_reads_or_nothing(data: st.DataObject) -> Non
         ]
     )  # fmt: skip
     try:
-        found = layouts.read(Datums(datums))
+        found = layouts.read(fetched(datums))
     except UnfitError:
         return
     places = range(len(datums)) if found.rows is None else found.rows.tolist()
@@ -255,4 +256,4 @@ def test_an_instant_is_kept_to_the_microsecond() -> None:
     for number in numbers:
         buffer = io.BytesIO()
         fastavro.schemaless_writer(buffer, parsed, {"n": number})
-        assert AvroColumns(schema).read(Datums([buffer.getvalue()]))[0]["n"].to_list() == [number]
+        assert AvroColumns(schema).read(fetched([buffer.getvalue()]))[0]["n"].to_list() == [number]

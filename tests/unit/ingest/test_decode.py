@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration.ingest.avro_columns import AvroColumns, BadBytesError, ShiftedBoundaryError, is_supported
-from orchestration.ingest.avro_layouts import Datums
 from orchestration.ingest.contracts import (
     ContractField,
     Direction,
@@ -29,6 +28,7 @@ from orchestration.ingest.contracts.schema_catalog import UnknownSchemaIdError
 from orchestration.ingest.contracts.wire import frame_prefix
 from orchestration.ingest.decode import INDEX, AvroDecoder, Decoded
 from orchestration.ingest.json_columns import JsonDecoder
+from tests.unit.ingest.fetched import fetched
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -143,7 +143,7 @@ def rows(decoded: Decoded) -> dict[int, dict[str, Any]]:
 @given(messages)
 def test_avro_columns_equal_fastavro_message_by_message(batch: list[tuple[int, dict[str, Any]]]) -> None:
     """Forbids a columnar path that differs from fastavro for any type, null, size or mix of schemas."""
-    decoded = avro_decoder().decode([framed(schema_id, record) for schema_id, record in batch])
+    decoded = avro_decoder().decode(fetched([framed(schema_id, record) for schema_id, record in batch]))
     assert decoded.refusals == []
     assert rows(decoded) == {i: expected(schema_id, record) for i, (schema_id, record) in enumerate(batch)}
 
@@ -161,7 +161,7 @@ def test_damaged_messages_never_touch_their_neighbors(
         st.sampled_from([lambda p: p[:cut], lambda p: p + p[cut:], lambda p: p + b"\x00"])
     )
     payloads[victim] = damage(payloads[victim])
-    decoded = avro_decoder().decode(payloads)
+    decoded = avro_decoder().decode(fetched(payloads))
     assert [refusal.index for refusal in decoded.refusals] == [victim]
     assert rows(decoded) == {
         i: expected(schema_id, record) for i, (schema_id, record) in enumerate(batch) if i != victim
@@ -172,9 +172,12 @@ def test_bytes_that_move_between_neighbors_are_found() -> None:
     """Forbids accepting two messages whose boundary is shifted: together they decode without error."""
     schema = {"type": "record", "name": "r", "fields": [{"name": "a", "type": "string"}]}
     whole = datum(schema, {"a": "left"}) + datum(schema, {"a": "right"})
-    assert AvroColumns(schema).read(Datums([whole[:5], whole[5:]]))[0]["a"].to_list() == ["left", "right"]
+    assert AvroColumns(schema).read(fetched([whole[:5], whole[5:]]))[0]["a"].to_list() == [
+        "left",
+        "right",
+    ]
     with pytest.raises(ShiftedBoundaryError, match="datum 0 has 4 bytes, its values need 5"):
-        AvroColumns(schema).read(Datums([whole[:4], whole[4:]]))
+        AvroColumns(schema).read(fetched([whole[:4], whole[4:]]))
 
 
 @pytest.mark.parametrize("byte", [0x01, 0x04, 0x08, 0x7F])
@@ -183,9 +186,9 @@ def test_a_byte_that_names_no_branch_is_refused(byte: int) -> None:
     schema = {"type": "record", "name": "r", "fields": [{"name": "a", "type": ["null", "double"]}]}
     good = datum(schema, {"a": 1.5})
     null = datum(schema, {"a": None})
-    assert AvroColumns(schema).read(Datums([null, good]))[0]["a"].to_list() == [None, 1.5]
+    assert AvroColumns(schema).read(fetched([null, good]))[0]["a"].to_list() == [None, 1.5]
     with pytest.raises(BadBytesError, match="field a"):
-        AvroColumns(schema).read(Datums([null, bytes([byte]) + good[1:], null]))
+        AvroColumns(schema).read(fetched([null, bytes([byte]) + good[1:], null]))
 
 
 @pytest.mark.parametrize(
@@ -206,9 +209,9 @@ def test_numbers_with_more_bits_than_their_type_are_refused(
     encoded.append(rest)
     highest, lowest = 2 ** (31 if kind == "int" else 63) - 1, -(2 ** (31 if kind == "int" else 63))
     good = [datum(schema, {"a": highest}), datum(schema, {"a": lowest})]
-    assert AvroColumns(schema).read(Datums(good))[0]["a"].to_list() == [highest, lowest]
+    assert AvroColumns(schema).read(fetched(good))[0]["a"].to_list() == [highest, lowest]
     with pytest.raises((BadBytesError, ShiftedBoundaryError)):
-        AvroColumns(schema).read(Datums([good[0], b"\x02" * is_optional + bytes(encoded)]))
+        AvroColumns(schema).read(fetched([good[0], b"\x02" * is_optional + bytes(encoded)]))
 
 
 @pytest.mark.parametrize("value", [946_684_800_000_000, 70_000, 2**62])
@@ -218,7 +221,7 @@ def test_a_last_number_that_was_cut_is_found(value: int) -> None:
     whole = datum(schema, {"a": value})
     for cut in range(1, len(whole)):
         with pytest.raises(ShiftedBoundaryError):
-            AvroColumns(schema).read(Datums([whole, whole[:cut]]))
+            AvroColumns(schema).read(fetched([whole, whole[:cut]]))
 
 
 @pytest.mark.parametrize(
@@ -241,7 +244,7 @@ def test_size_of_a_long(number: int, size: int) -> None:
     schema = {"type": "record", "name": "r", "fields": [{"name": "a", "type": "long"}]}
     written = datum(schema, {"a": number})
     assert len(written) == size
-    assert AvroColumns(schema).read(Datums([written]))[0]["a"].to_list() == [number]
+    assert AvroColumns(schema).read(fetched([written]))[0]["a"].to_list() == [number]
 
 
 def test_schemas_beyond_the_columnar_path_are_read_one_by_one() -> None:
@@ -259,7 +262,7 @@ def test_schemas_beyond_the_columnar_path_are_read_one_by_one() -> None:
     SCHEMAS[9] = fancy
     try:
         payload = framed(9, {**record, "tags": ["x"], "mode": "B", "labels": {"k": 1}})
-        decoded = avro_decoder().decode([payload])
+        decoded = avro_decoder().decode(fetched([payload]))
     finally:
         del SCHEMAS[9]
     assert not is_supported(fancy)
@@ -273,7 +276,7 @@ def test_an_incompatible_schema_is_refused_for_each_of_its_messages() -> None:
     SCHEMAS[8] = {**CURRENT, "fields": changed}
     record = {"tenant_id": "t", "event_at": datetime(2026, 1, 5, tzinfo=UTC), "value": "12"}
     try:
-        decoded = avro_decoder().decode([framed(8, record), framed(1, {**record, "value": 12.0})])
+        decoded = avro_decoder().decode(fetched([framed(8, record), framed(1, {**record, "value": 12.0})]))
     finally:
         del SCHEMAS[8]
     assert [(item.index, item.error_class) for item in decoded.refusals] == [(0, "IncompatibleSchema")]
@@ -287,12 +290,12 @@ def test_unknown_fields_follow_the_contract(mode: ViolationMode, is_discarded: b
     """Forbids a contract that freezes its fields and still takes messages with others."""
     contract = replace(CONTRACT, on_unknown_field=mode)
     record = {"tenant_id": "t", "event_at": datetime(2026, 1, 5, tzinfo=UTC), "extra": "x"}
-    decoded = avro_decoder(contract).decode([framed(3, record)])
+    decoded = avro_decoder(contract).decode(fetched([framed(3, record)]))
     assert [(item.error_class, item.is_discarded) for item in decoded.refusals] == [
         ("UnknownField", is_discarded)
     ]
     line = {"tenant_id": "t", "event_at": "2026-01-05T00:00:00Z", "extra": "x"}
-    decoded = JsonDecoder(contract).decode([json.dumps(line).encode()])
+    decoded = JsonDecoder(contract).decode(fetched([json.dumps(line).encode()]))
     assert [(item.error_class, item.is_discarded) for item in decoded.refusals] == [
         ("UnknownField", is_discarded)
     ]
@@ -322,8 +325,8 @@ json_payloads = st.one_of(
 def test_json_columns_equal_json_message_by_message(payloads: list[bytes]) -> None:
     """Forbids a JSON batch that reads a message differently than alone, or pairs it with its neighbor."""
     decoder = JsonDecoder(CONTRACT)
-    together = decoder.decode(payloads)
-    alone = [decoder.decode([payload]) for payload in payloads]
+    together = decoder.decode(fetched(payloads))
+    alone = [decoder.decode(fetched([payload])) for payload in payloads]
     assert rows(together) == {i: rows(item)[0] for i, item in enumerate(alone) if item.frame.height}
     assert [item.index for item in together.refusals] == [i for i, item in enumerate(alone) if item.refusals]
     assert together.frame.height + len(together.refusals) == len(payloads)
@@ -335,7 +338,7 @@ def test_json_columns_take_nothing_that_the_strict_reader_refuses(payload: bytes
     """Forbids a value of another type that turns into null or text on the fast path."""
     decoder = JsonDecoder(CONTRACT)
     strict = decoder._one_by_one([payload], np.zeros(1, np.uint32))
-    fast = decoder.decode([payload])
+    fast = decoder.decode(fetched([payload]))
     assert rows(fast) == rows(strict)
     assert [item.error_class for item in fast.refusals] == [item.error_class for item in strict.refusals]
 
@@ -356,6 +359,6 @@ def test_one_bad_message_leaves_the_batch_columnar() -> None:
         return original(writer, schema_id, datums, indices)
 
     decoder._one_by_one = counting  # type: ignore[method-assign]
-    decoded = decoder.decode(payloads)
+    decoded = decoder.decode(fetched(payloads))
     assert (decoded.frame.height, [item.index for item in decoded.refusals]) == (19_999, [12_345])
     assert slow == [1_000]

@@ -12,7 +12,6 @@ import fastavro
 import polars as pl
 import psycopg
 import pytest
-from confluent_kafka import Message
 
 from orchestration.ingest.batch import Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk
@@ -24,6 +23,7 @@ from orchestration.ingest.ledger import Counts
 from orchestration.ingest.offsets import PartitionId
 from orchestration.ingest.pii import PiiVault
 from orchestration.ingest.poison import build_around_poison
+from tests.unit.ingest.fetched import messages_of
 
 CONTRACTS = load_contracts()
 LANDED_AT = datetime(2026, 1, 5, 6, tzinfo=UTC)
@@ -62,12 +62,8 @@ def builder_of(contract: TopicContract) -> BatchBuilder:
 
 def chunk_of(topic: str, payloads: Sequence[bytes]) -> Chunk:
     """Payloads at offsets from 0."""
-    messages = [
-        Message(topic=topic, partition=0, offset=i, key=None, value=payload, headers=[])
-        for i, payload in enumerate(payloads)
-    ]
-    partition = PartitionId(topic, uuid.UUID(int=1), 0)
-    return Chunk(partition, 0, len(payloads), messages, list(payloads))
+    messages = messages_of(payloads)
+    return Chunk(PartitionId(topic, uuid.UUID(int=1), 0), 0, len(payloads), messages)
 
 
 def build(builder: BatchBuilder, payloads: Sequence[bytes]) -> Batch:
