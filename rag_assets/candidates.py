@@ -37,6 +37,7 @@ class Candidates:
         fused: Shape (n,): sum of 1 / (k + rank) over the rankings.
         passages: The passage of each document that words and meaning put first.
         passage_words: BM25 of those passages.
+        coverage: Share of the question's information that each document's words cover.
     """
 
     positions: NDArray[np.int64]
@@ -45,6 +46,7 @@ class Candidates:
     fused: Scores
     passages: tuple[Passage, ...]
     passage_words: Scores
+    coverage: Scores
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -65,11 +67,11 @@ def find_candidates(
     Raises:
         TenantLeakError: The engine returned a passage of another tenant.
     """
-    allowed = np.ones(len(library.documents), dtype=bool)
-    allowed[[library.positions[key] for key in scope.excluded_documents if key in library.positions]] = False
+    left_out = [library.positions[key] for key in scope.excluded_documents if key in library.positions]
     of_passages = library.passage_words.key_scores(keys)
+    fielded, coverage = library.lexical.scores_and_coverage(keys)
     by_words = {
-        "fielded": library.lexical.key_scores(keys),
+        "fielded": fielded,
         "passage_words": np.maximum.reduceat(of_passages, library.first_passages[:-1]),
     }
     near = passage_places(library, hits)
@@ -79,13 +81,12 @@ def find_candidates(
     for name in RANKINGS:
         if name in cosines:
             # Shifted by 1, so that no cosine is taken for "not found".
-            known = np.where(allowed, np.nan_to_num(cosines[name] + 1.0), 0.0)
-            places, values = _top(known, DOCUMENT_DEPTH)
+            places, values = _top(_without(np.nan_to_num(cosines[name] + 1.0), left_out), DOCUMENT_DEPTH)
             rankings.append((places, values - 1.0))
         elif name in by_words:
-            rankings.append(_top(np.where(allowed, by_words[name], 0.0), DOCUMENT_DEPTH))
+            rankings.append(_top(_without(by_words[name], left_out), DOCUMENT_DEPTH))
         else:
-            rankings.append(_of_vectors(library, near, nearness, allowed))
+            rankings.append(_of_vectors(library, near, nearness, left_out))
     found = np.unique(np.concatenate([places for places, _ in rankings]))
     scores = np.full((len(found), len(RANKINGS)), np.nan)
     ranks = np.full((len(found), len(RANKINGS)), DOCUMENT_DEPTH, dtype=np.int64)
@@ -102,7 +103,18 @@ def find_candidates(
     places = _best_passages(library, found, of_passages, near)
     shown: list[int] = places.tolist()
     passages = tuple(library.in_order[place] for place in shown)
-    return Candidates(found, scores[order], ranks[order], fused[order], passages, of_passages[places])
+    return Candidates(
+        found, scores[order], ranks[order], fused[order], passages, of_passages[places], coverage[found]
+    )
+
+
+def _without(scores: Scores, places: Sequence[int]) -> Scores:
+    """The scores with 0 for what may not be found."""
+    if not places:
+        return scores
+    kept = scores.copy()
+    kept[places] = 0.0
+    return kept
 
 
 def _top(scores: Scores, depth: int) -> tuple[NDArray[np.int64], Scores]:
@@ -116,13 +128,15 @@ def _top(scores: Scores, depth: int) -> tuple[NDArray[np.int64], Scores]:
 
 
 def _of_vectors(
-    library: TenantLibrary, places: NDArray[np.int64], cosines: Scores, allowed: NDArray[np.bool_]
+    library: TenantLibrary, places: NDArray[np.int64], cosines: Scores, left_out: Sequence[int]
 ) -> tuple[NDArray[np.int64], Scores]:
     """Documents in the order of their best passage, from passages in the order of their cosines."""
     owners, first = np.unique(library.owners[places], return_index=True)
     order = np.argsort(first)
     owners, values = owners[order], cosines[first[order]]
-    kept = allowed[owners]
+    if not left_out:
+        return owners, values
+    kept = ~np.isin(owners, left_out)
     return owners[kept], values[kept]
 
 
@@ -147,14 +161,15 @@ def _best_passages(
 
     A document of whose passages none is among the first of either ranking is shown by its first one.
     """
-    fused = np.zeros(len(words))
     top, _ = _top(words, PASSAGE_DEPTH)
-    fused[top] += 1.0 / (RRF_K + 1 + np.arange(len(top)))
-    fused[near] += 1.0 / (RRF_K + 1 + np.arange(len(near)))
-    ranked = np.flatnonzero(fused)
+    ranks = np.concatenate([np.arange(len(top)), np.arange(len(near))])
+    ranked, shares = np.unique(np.concatenate([top, near]), return_inverse=True)
+    fused = np.bincount(shares, 1.0 / (RRF_K + 1 + ranks))
     owners = library.owners[ranked]
-    ranked = ranked[np.lexsort((ranked, -fused[ranked], owners))]
+    ranked = ranked[np.lexsort((ranked, -fused, owners))]
     owners, first = np.unique(library.owners[ranked], return_index=True)
-    best = library.first_passages[:-1].copy()
-    best[owners] = ranked[first]
-    return best[found]
+    best = library.first_passages[found]
+    at = np.minimum(np.searchsorted(owners, found), max(0, len(owners) - 1))
+    is_ranked = owners[at] == found if len(owners) else np.zeros(len(found), dtype=bool)
+    best[is_ranked] = ranked[first[at[is_ranked]]]
+    return best

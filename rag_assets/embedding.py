@@ -6,6 +6,7 @@ Add an embedder as a class that satisfies `Embedder`. Avoid the cache here
 
 import importlib
 import tempfile
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -80,6 +81,8 @@ class MiniLmEmbedder:
         self._cache_dir = cache_dir
         self._threads = threads
         self._precision = precision
+        self._asked = threading.Lock()
+        self._asking = 0
 
     @property
     def name(self) -> str:
@@ -107,16 +110,22 @@ class MiniLmEmbedder:
         return vectors
 
     def embed_question(self, text: str) -> Vectors:
-        """Embed a question on all cores at once; of a long one the start and the end."""
+        """Embed a question on all cores at once if it is alone; of a long one the start and the end."""
         ids: list[int] = self._question_tokenizer.encode(text).ids
         if len(ids) > QUESTION_TOKENS:
             tail = QUESTION_TOKENS // 4
             ids = [*ids[: QUESTION_TOKENS - tail], *ids[-tail:]]
-        return _run(self._session, [ids])[0]
-
-    def warm_up(self) -> None:
-        """Load the model now, so that the first question does not wait for it."""
-        self.embed_question("ready")
+        # Both are opened by the first question, so that no later one waits for it (0.1 s).
+        alone, beside_others = self._session, self._one_core_session
+        with self._asked:
+            self._asking += 1
+            # Cores that share every product wait for each other: where somebody else asks too, they don't.
+            session = alone if self._asking == 1 else beside_others
+        try:
+            return _run(session, [ids])[0]
+        finally:
+            with self._asked:
+                self._asking -= 1
 
     @cached_property
     def _tokenizer(self) -> Any:

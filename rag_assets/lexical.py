@@ -91,7 +91,12 @@ class FieldedIndex:
 
     def key_scores(self, keys: Keys) -> Scores:
         """`scores` for keys without repeats."""
-        return self._postings.totals(keys, self._scores)
+        return self._postings.totals(keys, self._scores)[0]
+
+    def scores_and_coverage(self, keys: Keys) -> tuple[Scores, Scores]:
+        """`key_scores` and `key_coverage` at once."""
+        scores, covered = self._postings.totals(keys, self._scores, self._told)
+        return scores, self._share(keys, covered)
 
     def coverage(self, query_terms: Sequence[str]) -> Scores:
         """Share of the query's information (sum of idf) that each document's words cover, 0 to 1.
@@ -103,8 +108,10 @@ class FieldedIndex:
 
     def key_coverage(self, keys: Keys) -> Scores:
         """`coverage` for keys without repeats."""
+        return self._share(keys, self._postings.totals(keys, self._told)[0])
+
+    def _share(self, keys: Keys, covered: Scores) -> Scores:
         total = float(self.idfs(keys).sum())
-        covered = self._postings.totals(keys, self._told)
         return covered / total if total else covered
 
 
@@ -133,7 +140,7 @@ class PassageIndex:
 
     def key_scores(self, keys: Keys) -> Scores:
         """BM25 of each passage, for keys without repeats."""
-        return self._postings.totals(keys, self._weights)
+        return self._postings.totals(keys, self._weights)[0]
 
 
 class SharedWords:
@@ -156,14 +163,11 @@ class SharedWords:
         whole = np.bincount(self._postings.items, self._told, minlength=self._postings.item_count)
         self._whole = np.maximum(whole, 1e-9)
 
-    def of_question(self, keys: Keys) -> Scores:
-        """Share of the question's information that stands in the part."""
+    def shares(self, keys: Keys) -> tuple[Scores, Scores]:
+        """Share of the question's information that stands in the part, and of the part's that is asked."""
         total = float(self._index.idfs(keys).sum())
-        return self._postings.totals(keys, self._told) / total if total else np.zeros(len(self._whole))
-
-    def of_part(self, keys: Keys) -> Scores:
-        """Share of the part's information that the question names."""
-        return self._postings.totals(keys, self._told) / self._whole
+        shared = self._postings.totals(keys, self._told)[0]
+        return shared / total if total else np.zeros(len(self._whole)), shared / self._whole
 
 
 class WordPairs:
@@ -187,7 +191,7 @@ class WordPairs:
     def coverage(self, keys: Keys) -> Scores:
         """Share of the question's pairs, weighed by how much they tell, 0 to 1."""
         asked = np.unique(pairs(keys))
-        covered = self._postings.totals(asked, self._told)
+        covered = self._postings.totals(asked, self._told)[0]
         return covered / (self._unseen * len(asked)) if len(asked) else covered
 
 

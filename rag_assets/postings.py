@@ -99,19 +99,23 @@ class Postings:
         found = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return found[self.keys[found] == keys]
 
-    def totals(self, keys: Keys, weights: Scores) -> Scores:
-        """For each item the sum of the weights of the keys that it holds.
+    def totals(self, keys: Keys, *weights: Scores) -> tuple[Scores, ...]:
+        """For each item the sum of the weights of the keys that it holds, once for each kind of weights.
 
         Args:
             keys: Keys to add up; a repeated one counts again.
-            weights: One per holder, in the order of `items`.
+            weights: Each has one per holder, in the order of `items`.
         """
         spans = [slice(self.bounds[row], self.bounds[row + 1]) for row in self.rows(keys).tolist()]
         if not spans:
-            return np.zeros(self.item_count)
+            return tuple(np.zeros(self.item_count) for _ in weights)
         items = np.concatenate([self.items[span] for span in spans])
-        found = np.concatenate([weights[span] for span in spans])
-        return np.bincount(items, found, minlength=self.item_count).astype(np.float64, copy=False)
+        return tuple(
+            np.bincount(
+                items, np.concatenate([kind[span] for span in spans]), minlength=self.item_count
+            ).astype(np.float64, copy=False)
+            for kind in weights
+        )
 
     def merged(self, parts: int, weights: Scores) -> "Postings":
         """Postings of whole items from those of their parts.

@@ -297,7 +297,6 @@ def _digest(ranker: Ranker | None) -> str:
 
 def _hits(found: FirstStage, order: "np.ndarray") -> tuple[SearchHit, ...]:
     candidates, library = found.candidates, found.library
-    coverage = library.lexical.key_coverage(found.keys)
     hits: list[SearchHit] = []
     for place in map(int, order):
         position = int(candidates.positions[place])
@@ -307,7 +306,7 @@ def _hits(found: FirstStage, order: "np.ndarray") -> tuple[SearchHit, ...]:
             cosine=None if np.isnan(cosines).all() else float(np.nanmax(cosines)),
             bm25=words or None,
             fielded_bm25=float(candidates.scores[place, 0]),
-            coverage=float(coverage[position]),
+            coverage=float(candidates.coverage[place]),
         )
         passage = candidates.passages[place]
         hits.append(SearchHit(library.documents[position], passage, evidence, float(candidates.fused[place])))

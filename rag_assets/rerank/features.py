@@ -72,16 +72,17 @@ def features(
     names = of_names[places]
     named = np.sort(of_names[of_names > 0])
     better_named = len(named) - np.searchsorted(named, names, side="right")
+    labelled, labels_asked = library.label_words.shares(keys)
     own = np.column_stack(
         [
             names,
             (names - names.max()) / max(float(names.std()), 1e-6),
             np.log1p(np.minimum(better_named, DOCUMENT_DEPTH)),
             library.name_pairs.coverage(keys)[places],
-            library.lexical.key_coverage(keys)[places],
-            library.label_words.of_question(keys)[places],
-            library.label_words.of_part(keys)[places],
-            library.lead_words.of_question(keys)[places],
+            candidates.coverage,
+            labelled[places],
+            labels_asked[places],
+            library.lead_words.shares(keys)[0][places],
             library.word_pairs.coverage(keys)[places],
             candidates.fused,
             (candidates.ranks < DOCUMENT_DEPTH).mean(axis=1),

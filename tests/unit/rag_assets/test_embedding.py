@@ -1,5 +1,6 @@
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,19 @@ def test_vectors_do_not_depend_on_the_batch(embedder: MiniLmEmbedder) -> None:
     for text, vector in zip(texts, together, strict=True):
         assert np.abs(vector - embedder.embed([text])[0]).max() < 1e-5
     assert np.allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
+
+
+def test_questions_that_are_asked_at_once_have_the_vectors_that_they_have_alone(
+    embedder: MiniLmEmbedder,
+) -> None:
+    """Forbids that an answer depends on what others ask meanwhile: they are embedded in another session."""
+    questions = [f"why does pump {number} leak at the seal" for number in range(12)]
+    alone = [embedder.embed_question(question).tolist() for question in questions]
+
+    with ThreadPoolExecutor(4) as pool:
+        together = [vector.tolist() for vector in pool.map(embedder.embed_question, questions)]
+
+    assert together == alone
 
 
 def test_a_long_alert_keeps_its_start_and_its_end(embedder: MiniLmEmbedder) -> None:
