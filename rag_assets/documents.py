@@ -20,6 +20,7 @@ CORPUS_DIR = Path(__file__).with_name("corpus")
 
 DEFAULT_VERSION = "1"
 _LONGEST_KEY_BYTES = 2000  # the corpus's primary key is a B-tree entry, which ends at 2,704 bytes
+_SUFFIXES = tuple(READERS)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
 _FENCE = re.compile(r"^(`{3,}|~{3,}).*?^\1", re.MULTILINE | re.DOTALL)
@@ -180,7 +181,7 @@ def _files_below(folder: str, prefix: str) -> Iterator[SourceFile | BrokenDocume
     for name, entry in sorted(found.items()):
         if entry.is_dir(follow_symlinks=False):
             yield from _files_below(entry.path, f"{prefix}{name}/")
-        elif PurePosixPath(name).suffix.lower() in READERS:
+        elif name.lower().endswith(_SUFFIXES):
             # A name that is not UTF-8 could be neither stored nor printed.
             path = os.fsencode(prefix + name).decode("utf-8", "replace")
             try:
