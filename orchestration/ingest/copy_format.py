@@ -67,6 +67,9 @@ class _Column:
     sizes: NDArray[np.int32] | int
 
 
+NO_ROWS = CopyStream((), memoryview(HEADER + TRAILER))
+
+
 def copy_stream(rows: pa.RecordBatch, may_share: Collection[str] = ()) -> CopyStream:
     """Encode rows; their order is kept only where they share one layout.
 
@@ -75,7 +78,7 @@ def copy_stream(rows: pa.RecordBatch, may_share: Collection[str] = ()) -> CopySt
         may_share: Columns that the table can take from the session where all rows have the same value.
     """
     if not rows.num_rows:
-        return CopyStream((), memoryview(HEADER + TRAILER))
+        return NO_ROWS
     shared = _shared(rows, may_share) if rows.num_rows >= ROWS_WORTH_SHARING else {}
     names = [
         name for name, column in zip(rows.schema.names, rows.columns, strict=True)

@@ -231,7 +231,7 @@ def _land(
         ensure_day_partition(connection, batch.contract.table, batch.landed_at.date())
         copy_rows(connection, batch.contract.table, stream)
     vault.store(connection, batch.subjects)
-    write_watermarks(connection, batch)
+    write_watermarks(connection, [batch])
     first = passed[0].kafka_offset
     counts = Counts(
         landed=batch.counts.landed,

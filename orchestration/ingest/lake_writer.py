@@ -49,7 +49,7 @@ class FlushSettings:
         age_s: Seconds since the first row.
     """
 
-    size: int = 64 * 1024 * 1024
+    size: int = 256 * 1024 * 1024
     age_s: float = 60.0
 
 

@@ -70,25 +70,35 @@ class LedgerRow:
     run_id: str | None = None
 
 
-def advance(connection: psycopg.Connection[Any], partition: PartitionId, offsets: Range) -> None:
-    """Move a partition's position over a range, if it still stands at the range's begin.
+def advance(connection: psycopg.Connection[Any], moves: Sequence[tuple[PartitionId, Range]]) -> None:
+    """Move partitions' positions over ranges, if each still stands at its range's begin. One round trip.
 
     Raises:
-        FencedError: It stands elsewhere.
+        FencedError: One stands elsewhere; the caller's transaction must not be committed.
     """
-    moved = connection.execute(
-        """
-        update ops.consumer_offsets set next_offset = %s, updated_at = now()
-        where consumer = %s and topic_id = %s and kafka_partition = %s and next_offset = %s
-        """,
-        (offsets.hi, CONSUMER, partition.topic_id, partition.partition, offsets.lo),
-    ).rowcount
-    if moved != 1:
-        raise FencedError(
-            f"{partition}: offsets {offsets.lo} to {offsets.hi} were not landed, because the position is no "
-            f"longer {offsets.lo}: another lander works on this partition. Its rows are kept, these are not "
-            "needed; see `opsgraph ledger check`."
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            update ops.consumer_offsets set next_offset = %s, updated_at = now()
+            where consumer = %s and topic_id = %s and kafka_partition = %s and next_offset = %s
+            """,
+            [(span.hi, CONSUMER, item.topic_id, item.partition, span.lo) for item, span in moves],
         )
+        if cursor.rowcount == len(moves):
+            return
+    for partition, offsets in moves:
+        row = connection.execute(
+            "select next_offset from ops.consumer_offsets "
+            "where consumer = %s and topic_id = %s and kafka_partition = %s",
+            (CONSUMER, partition.topic_id, partition.partition),
+        ).fetchone()
+        if row is None or row[0] != offsets.hi:  # the others have been moved, in this transaction
+            raise FencedError(
+                f"{partition}: offsets {offsets.lo} to {offsets.hi} were not landed, because the position is "
+                f"no longer {offsets.lo}: another lander works on this partition. Its rows are kept, these "
+                "are not needed; see `opsgraph ledger check`."
+            )
+    raise FencedError("a position has moved and moved back: another lander works on these partitions")
 
 
 def write_rows(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -> None:
@@ -137,7 +147,7 @@ def account_for_lost(
     (batch_id,) = next_batch_ids(connection, 1)
     row = connection.execute("select now()").fetchone()
     assert row is not None
-    advance(connection, partition, lost)
+    advance(connection, [(partition, lost)])
     write_rows(connection, [LedgerRow(batch_id, partition, lost, Counts(absent=len(lost)), row[0], run_id)])
     connection.execute(
         """

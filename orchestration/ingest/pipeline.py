@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby
 
 import psycopg
 
@@ -27,7 +28,7 @@ from orchestration.ingest.ledger import next_batch_ids
 from orchestration.ingest.offsets import PartitionId, Range
 from orchestration.ingest.pii import PiiVault, has_personal_fields
 from orchestration.ingest.pipe import POLL_S, UNLIMITED, Nothing, Pipe, StoppedError
-from orchestration.ingest.poison import build_around_poison
+from orchestration.ingest.poison import build_small
 from orchestration.ingest.postgres_sink import PostgresSink
 from orchestration.ingest.services import LandingServices
 
@@ -176,16 +177,16 @@ class LandingPipeline:
             ids: list[int] = []
             for chunks in self._chunks:
                 landed_at = datetime.now(UTC)
-                groups: list[list[tuple[Batch, CopyStream]]] = [[] for _ in self._lanes]
-                for chunk in chunks:
-                    topic = chunk.partition.topic
-                    if topic not in builders:
-                        builders[topic] = BatchBuilder(self._contracts[topic], catalog, vault)
-                    if not ids:
-                        ids = next_batch_ids(connection, BATCH_IDS_AT_ONCE)[::-1]
-                    batch = build_around_poison(builders[topic], chunk, ids.pop(), landed_at)
-                    groups[self._lane_of(chunk.partition)].append(batch)
-                for lane, group in zip(self._lanes, groups, strict=True):
+                if len(ids) < len(chunks):
+                    ids = next_batch_ids(connection, max(BATCH_IDS_AT_ONCE, len(chunks)))[::-1]
+                for number, lane in enumerate(self._lanes):
+                    own = [chunk for chunk in chunks if self._lane_of(chunk.partition) == number]
+                    group: list[tuple[Batch, CopyStream]] = []
+                    for topic, of_topic in groupby(own, lambda chunk: chunk.partition.topic):
+                        if topic not in builders:
+                            builders[topic] = BatchBuilder(self._contracts[topic], catalog, vault)
+                        same = list(of_topic)
+                        group += build_small(builders[topic], same, [ids.pop() for _ in same], landed_at)
                     if group:
                         lane.put(group)
             for lane in self._lanes:

@@ -7,7 +7,8 @@ run meets it again. Add nothing here for a fault that is known: `decode` and `ru
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,7 +19,7 @@ from orchestration.ingest.batch import Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk
 from orchestration.ingest.contracts.ddl import SHARED_COLUMNS
 from orchestration.ingest.contracts.schema_catalog import SchemaRegistryUnavailableError
-from orchestration.ingest.copy_format import CopyStream, copy_stream
+from orchestration.ingest.copy_format import NO_ROWS, CopyStream, copy_stream
 from orchestration.ingest.decode import Refusal
 from orchestration.ingest.offsets import LandingError
 
@@ -29,6 +30,8 @@ NOT_THE_MESSAGE = (
 """Failures that say nothing about a message. Everything else counts, also what is no `Exception`: the
 panics of polars and of other native libraries are not."""
 SHOWN_CHARACTERS = 200
+FEW_MESSAGES = 10_000  # more than these cost more than the steps, and are one COPY each with shared values
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,35 @@ class _Attempt:
         half = count // 2
         yield from self.failures(first, half)
         yield from self.failures(first + half, count - half)
+
+
+def build_small(
+    builder: BatchBuilder, chunks: Sequence[Chunk], batch_ids: Sequence[int], landed_at: datetime
+) -> list[tuple[Batch, CopyStream]]:
+    """Build the small chunks of a topic at once where nothing speaks against it, else one by one.
+
+    Args:
+        builder: Builder of the topic.
+        chunks: Of different partitions; they are to be committed in one transaction.
+        batch_ids: One per chunk.
+        landed_at: Landing time.
+
+    Returns:
+        A batch per chunk; the first one's COPY stream may have the rows of all.
+    """
+    if len(chunks) > 1 and sum(len(chunk.messages) for chunk in chunks) <= FEW_MESSAGES:
+        try:
+            batches, rows = builder.build_together(chunks, batch_ids, landed_at)
+            streams = [copy_stream(rows, SHARED_COLUMNS), *(NO_ROWS for _ in batches[1:])]
+            return list(zip(batches, streams, strict=True))
+        except NOT_THE_MESSAGE:
+            raise
+        except BaseException:
+            log.debug("a chunk of %s is built alone", builder.contract.topic, exc_info=True)
+    return [
+        build_around_poison(builder, chunk, batch_id, landed_at)
+        for chunk, batch_id in zip(chunks, batch_ids, strict=True)
+    ]
 
 
 def build_around_poison(

@@ -46,23 +46,22 @@ class PostgresSink:
         self._partitions: set[tuple[str, date]] = set()
 
     def commit(self, batches: Sequence[tuple[Batch, CopyStream]]) -> None:
-        """Write batches with their COPY streams, all or none.
+        """Write batches with their COPY streams, all or none; one stream may have the rows of several.
 
         Raises:
             FencedError: Another lander has moved one of the positions.
         """
         days = {(b.contract.table, b.landed_at.astimezone(UTC).date()) for b, _ in batches if b.counts.landed}
         with self._connection.transaction():
-            for batch, _ in batches:
-                advance(self._connection, batch.partition, batch.offsets)
+            advance(self._connection, [(batch.partition, batch.offsets) for batch, _ in batches])
             for table, day in sorted(days - self._partitions):
                 ensure_day_partition(self._connection, table, day)
             for batch, stream in batches:
-                if batch.counts.landed:
+                if stream.columns:
                     copy_rows(self._connection, batch.contract.table, stream)
                 self._vault.store(self._connection, batch.subjects)
-                write_watermarks(self._connection, batch)
                 write_dead_letters(self._connection, batch)
+            write_watermarks(self._connection, [batch for batch, _ in batches])
             write_rows(
                 self._connection,
                 [
@@ -97,11 +96,15 @@ def copy_rows(connection: psycopg.Connection[Any], table: str, stream: CopyStrea
             copy.write(stream.data[start : start + COPY_BYTES])
 
 
-def write_watermarks(connection: psycopg.Connection[Any], batch: Batch) -> None:
-    """Move the plant clocks of the batch's tenants forward."""
-    if not batch.watermarks:
+def write_watermarks(connection: psycopg.Connection[Any], batches: Sequence[Batch]) -> None:
+    """Move the plant clocks of the batches' tenants forward."""
+    moves = [
+        (tenant, batch.partition.topic, batch.partition.topic_id, batch.partition.partition, instant)
+        for batch in batches
+        for tenant, instant in sorted(batch.watermarks.items())
+    ]
+    if not moves:
         return
-    place = batch.partition
     with connection.cursor() as cursor:
         cursor.executemany(
             """
@@ -110,10 +113,7 @@ def write_watermarks(connection: psycopg.Connection[Any], batch: Batch) -> None:
             on conflict (tenant_id, topic_id, kafka_partition)
             do update set max_event_at = excluded.max_event_at where excluded.max_event_at > w.max_event_at
             """,
-            [
-                (tenant, place.topic, place.topic_id, place.partition, instant)
-                for tenant, instant in sorted(batch.watermarks.items())
-            ],
+            moves,
         )
 
 

@@ -305,7 +305,7 @@ class _Batch:
 
     def _store_people(self, batch: Batch) -> None:
         """Originals behind new tokens; of nobody who was erased."""
-        write_watermarks(self._connection, batch)
+        write_watermarks(self._connection, [batch])
         erased = {
             (tenant, token)
             for tenant, token in self._connection.execute("select tenant_id, subject_token from ops.erasures")

@@ -156,7 +156,7 @@ def test_a_slower_lander_is_fenced(plant: Plant) -> None:
     with psycopg.connect(plant.services.database_url) as connection:
         partition = next(iter(positions(connection, [plant.topic(SENSORS)])))
         with pytest.raises(FencedError, match="offsets 0 to 10 were not landed"):
-            advance(connection, partition, Range(0, 10))
+            advance(connection, [(partition, Range(0, 10))])
 
 
 def _holder(plant: Plant) -> str | None:

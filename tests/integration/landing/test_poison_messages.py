@@ -42,10 +42,10 @@ def test_a_fault_that_nobody_foresaw_is_a_dead_letter_and_is_replayed_after_its_
     """Forbids an unknown fault of the lander that stops a topic, or costs the message for good."""
     original = BatchBuilder._rows
 
-    def failing(self: BatchBuilder, chunk: Any, live: Any, known_us: Any) -> tuple[Any, list[Any], int]:
-        if any(b"marker" in chunk.payloads[index] for index in live):
+    def failing(self: BatchBuilder, messages: Any, live: Any, known_us: Any) -> tuple[Any, list[Any], int]:
+        if any(b"marker" in messages.payloads[index] for index in live):
             raise ZeroDivisionError("a fault of the lander")
-        return original(self, chunk, live, known_us)
+        return original(self, messages, live, known_us)
 
     lines = [log_line(number) for number in range(40)]
     lines[3], lines[31] = log_line(3, message="marker"), log_line(31, message="marker")

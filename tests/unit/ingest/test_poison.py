@@ -19,10 +19,11 @@ from orchestration.ingest.contracts import TopicContract, ViolationMode, latest_
 from orchestration.ingest.contracts.schema_catalog import SchemaCatalog
 from orchestration.ingest.contracts.wire import frame_prefix
 from orchestration.ingest.decode import Decoded
+from orchestration.ingest.kafka_records import Messages, Record
 from orchestration.ingest.ledger import Counts
 from orchestration.ingest.offsets import PartitionId
 from orchestration.ingest.pii import PiiVault
-from orchestration.ingest.poison import build_around_poison
+from orchestration.ingest.poison import build_around_poison, build_small
 from tests.unit.ingest.fetched import messages_of
 
 CONTRACTS = load_contracts()
@@ -204,3 +205,34 @@ def test_names_of_unknown_fields_can_be_stored() -> None:
     contract = replace(CONTRACTS["raw_logs"], on_unknown_field=ViolationMode.FREEZE)
     (letter,) = build(builder_of(contract), [line(**{"\ud800\x00": 1})]).dead_letters
     assert letter.error_message.endswith("does not name \\ud800\\0")
+
+
+@pytest.mark.parametrize("topic", GOOD)
+def test_small_chunks_built_together_are_what_they_are_alone(topic: str) -> None:
+    """Forbids rows, refusals, counts or clocks that go to another partition's batch."""
+    builder = builder_of(CONTRACTS[topic])
+    good = [
+        Record(number, b"k", GOOD[topic], [("known_at", f"2026-01-05T06:00:{number:02d}+00:00".encode())])
+        for number in range(40)
+    ]
+    bad = Record(7, None, b"\x00broken", [("x", b"y")])
+    late = Record(3, None, GOOD[topic], [("known_at", b"no instant")])
+    groups = [
+        good,
+        [Record(2, None, None), *good[3:7], bad, *good[9:]],
+        [],
+        [*good[:3], late, *good[4:12], Record(12, b"", b"")],
+    ]
+    chunks = [
+        Chunk(PartitionId(topic, uuid.UUID(int=1), number), 0, 50, Messages.of(records))
+        for number, records in enumerate(groups)
+    ]
+    ids = [11, 12, 13, 14]
+    together = build_small(builder, chunks, ids, LANDED_AT)
+    alone = [build_around_poison(builder, chunk, i, LANDED_AT) for chunk, i in zip(chunks, ids, strict=True)]
+    for (batch, _), (expected, _) in zip(together, alone, strict=True):
+        assert batch.rows.to_pylist() == expected.rows.to_pylist()
+        assert replace(batch, rows=expected.rows) == expected
+    assert [batch.counts.landed for batch, _ in together] == [40, 35, 0, 11]
+    assert [batch.counts.dead_lettered for batch, _ in together] == [0, 1, 0, 1]
+    assert [bool(stream.columns) for _, stream in together] == [True, False, False, False]
