@@ -33,7 +33,7 @@ PRECISIONS = ("fp32", "int8")
 ROUNDED = "int8-per-channel"
 """How the vectors of `int8` are made; part of what builds and kept vectors are stamped with."""
 
-_TOKENS_PER_BATCH = 512  # two long passages; more at once are no faster, and are padded to the longest
+_TOKENS_PER_BATCH = 256  # one long passage; more at once are no faster, and are padded to the longest
 
 
 class Embedder(Protocol):

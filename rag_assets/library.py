@@ -5,7 +5,8 @@ and ranking here.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, lru_cache
@@ -16,7 +17,7 @@ from rag_assets.embedding import Vectors
 from rag_assets.freshness import FirmwareInUse, not_applicable, not_current
 from rag_assets.index.contract import Passage
 from rag_assets.lexical import FieldedIndex, PassageIndex, SharedWords, WordPairs
-from rag_assets.postings import Carried, Kept, Keys, Scores
+from rag_assets.postings import Carried, Kept, Keys, Part, Scores
 
 LABEL_FIELDS = ("title", "file_name", "labels")
 """What a document is called."""
@@ -140,30 +141,29 @@ class TenantLibrary:
         named = [np.concatenate([own["title"], own["file_name"]]) for own in fields]
         whole = [np.concatenate([own["title"], own["body"]]) for own in fields]
         leads = [own["lead"] for own in fields]
-        if earlier is None or kept is None:
-            self.vectors = {name: DocumentVectors([own.get(name) for own in heads]) for name in VECTORS}
-            self.lexical = FieldedIndex(fields)
-            self.passage_words = PassageIndex(passages)
-            self.names = PassageIndex(labels)
-            self.label_words = SharedWords(labels, self.lexical)
-            self.lead_words = SharedWords(leads, self.lexical)
-            self.name_pairs = WordPairs(named)
-            self.word_pairs = WordPairs(whole)
-            self.lengths = lengths
-        else:
-            of_passages = self._kept_passages(earlier, kept)
+        vectors_of = {name: [own.get(name) for own in heads] for name in VECTORS}
+
+        def carried(part: Callable[[TenantLibrary], Part], items: Kept | None = kept) -> Carried[Part] | None:
+            return Carried(part(earlier), items) if earlier and items else None
+
+        # The arrays are large, and numpy lets other threads work meanwhile: the longest two beside the rest.
+        with ThreadPoolExecutor(2) as pool:
+            of_passages = self._kept_passages(earlier, kept) if earlier and kept else None
+            passage_words = pool.submit(
+                PassageIndex, passages, carried(lambda it: it.passage_words, of_passages)
+            )
+            word_pairs = pool.submit(WordPairs, whole, carried(lambda it: it.word_pairs))
+            self.lexical = FieldedIndex(fields, carried(lambda it: it.lexical))
+            self.names = PassageIndex(labels, carried(lambda it: it.names))
+            self.label_words = SharedWords(labels, self.lexical, carried(lambda it: it.label_words))
+            self.lead_words = SharedWords(leads, self.lexical, carried(lambda it: it.lead_words))
+            self.name_pairs = WordPairs(named, carried(lambda it: it.name_pairs))
             self.vectors = {
-                name: DocumentVectors([own.get(name) for own in heads], Carried(earlier.vectors[name], kept))
-                for name in VECTORS
+                name: DocumentVectors(own, carried(lambda it, name=name: it.vectors[name]))
+                for name, own in vectors_of.items()
             }
-            self.lexical = FieldedIndex(fields, Carried(earlier.lexical, kept))
-            self.passage_words = PassageIndex(passages, Carried(earlier.passage_words, of_passages))
-            self.names = PassageIndex(labels, Carried(earlier.names, kept))
-            self.label_words = SharedWords(labels, self.lexical, Carried(earlier.label_words, kept))
-            self.lead_words = SharedWords(leads, self.lexical, Carried(earlier.lead_words, kept))
-            self.name_pairs = WordPairs(named, Carried(earlier.name_pairs, kept))
-            self.word_pairs = WordPairs(whole, Carried(earlier.word_pairs, kept))
-            self.lengths = kept.spread(earlier.lengths, lengths)
+        self.lengths = kept.spread(earlier.lengths, lengths) if earlier and kept else lengths
+        self.passage_words, self.word_pairs = passage_words.result(), word_pairs.result()
         self._excluded = lru_cache(maxsize=64)(self._judge)
 
     def _kept(self, earlier: "TenantLibrary | None") -> Kept | None:

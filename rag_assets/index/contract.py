@@ -114,8 +114,7 @@ class Passage:
 _PAYLOAD_FIELDS = tuple(name for name in Passage.__dataclass_fields__ if name != "chunk_id")
 
 
-@dataclass(frozen=True)
-class StoredText:
+class StoredText(NamedTuple):
     """What of a passage its content hash is made of, and whose it is."""
 
     chunk_id: str
