@@ -115,10 +115,9 @@ _PAYLOAD_FIELDS = tuple(name for name in Passage.__dataclass_fields__ if name !=
 
 
 class StoredText(NamedTuple):
-    """What of a passage its content hash is made of, and whose it is."""
+    """What of a passage its content hash is made of."""
 
     chunk_id: str
-    tenant_id: str
     title: str
     text: str
 

@@ -6,9 +6,11 @@ are scored again with the whole ones: 1.0 ms instead of 3.4 ms over 20,000 vecto
 """
 
 import fcntl
+import mmap
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -91,8 +93,9 @@ class EdgeStore:
             )
         lock = self._lock(build_id)
         try:
-            _read_ahead(self._folder / build_id)
-            return EdgeBuild(edge.EdgeShard.load(self.location(build_id)), lock)
+            folder = self._folder / build_id
+            _read_ahead(folder)
+            return EdgeBuild(edge.EdgeShard.load(str(folder)), folder, lock)
         except Exception:
             lock.close()
             raise
@@ -122,16 +125,41 @@ class EdgeStore:
 
 
 def _read_ahead(folder: Path) -> None:
-    """Have a build's files in the system's cache: the engine lets go of them whenever it closes a build.
+    """Have a build's files in the system's cache before the engine maps them.
 
-    200 MB one after another take 0.2 s; the engine maps them, and page after page of 4 kB takes 2.5 s.
+    200 MB one after another take 0.3 s where they come from the disk; page after page of 4 kB takes 2.5 s.
     """
     kept = bytearray(_READ_AT_ONCE)
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb", buffering=0) as file:
-                while file.readinto(kept):
-                    pass
+    for path in _files(folder):
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(kept):
+                pass
+
+
+@contextmanager
+def _cached(folder: Path) -> Generator[None]:
+    """Keeps a build's files in the system's cache while the engine closes it, for whoever opens it next.
+
+    The engine asks the system to forget them; what somebody still has mapped is not forgotten.
+    """
+    with ExitStack() as held:
+        # Of a build that is being removed meanwhile there is nothing to keep.
+        with suppress(OSError):
+            for path in _files(folder):
+                if path.stat().st_size >= mmap.PAGESIZE:
+                    held.enter_context(_mapped(path))
+        yield
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    """A file's bytes, read into memory at once where the system can."""
+    with path.open("rb") as file:
+        flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+        return mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
 
 
 def _locked(handle: IO[bytes]) -> bool:
@@ -194,15 +222,17 @@ class EdgeWriter:
         """Make the vectors for the scan, flush, close, and give the folder its final name."""
         self._shard.optimize()
         self._shard.flush()
-        self._shard.close()
+        with _cached(self._partial):
+            self._shard.close()
         self._partial.rename(self._final)
 
 
 class EdgeBuild:
     """A finished build, held by this process until `close`."""
 
-    def __init__(self, shard: edge.EdgeShard, lock: IO[bytes]) -> None:
+    def __init__(self, shard: edge.EdgeShard, folder: Path, lock: IO[bytes]) -> None:
         self._shard = shard
+        self._folder = folder
         self._lock = lock
 
     def count(self) -> int:
@@ -251,5 +281,6 @@ class EdgeBuild:
 
     def close(self) -> None:
         """Close the shard, then let other processes in."""
-        self._shard.close()
+        with _cached(self._folder):
+            self._shard.close()
         self._lock.close()

@@ -15,8 +15,8 @@ from rag_assets.index.contract import IndexPoint, Passage, StoredText, TenantSco
 INDEXED_FIELDS = {"tenant_id": "Keyword", "document_key": "Keyword", "ordinal": "Integer"}
 """Payload fields that a filter names, with the engine's type of each."""
 
-TEXT_FIELDS = ["tenant_id", "title", "text"]
-"""Payload fields of a `StoredText`: a third of a payload, the search terms are the rest of it."""
+TEXT_FIELDS = ["title", "text"]
+"""Payload fields of a `StoredText`: half of a payload, search terms and front matter are the rest."""
 
 PAGE = 1000
 
@@ -78,7 +78,7 @@ def texts(read_page: ReadPage) -> Iterator[StoredText]:
     """Texts of records that carry at least `TEXT_FIELDS`."""
     for record in records(read_page):
         found: Mapping[str, str] = record.payload or {}
-        yield StoredText(str(record.id), found["tenant_id"], found["title"], found["text"])
+        yield StoredText(str(record.id), found["title"], found["text"])
 
 
 def first_passages(types: Any) -> Any:
