@@ -33,12 +33,14 @@ LARGEST_FRAME = (1 << 31) - 1  # a single batch may be larger than what was aske
 FIRST_VERSION, NEWEST_VERSION = 4, 16  # what Kafka 0.11 and 4.x speak
 WITH_TOPIC_IDS = 13  # from then on a recreated topic can't be taken for its predecessor
 AGAIN_S, LONGEST_AGAIN_S = 0.1, 1.0
-UNKNOWN_AFTER_S = 10.0  # a topic that was just made takes a moment to be known to all brokers
+UNKNOWN_AFTER_S = 10.0  # a topic that was just made, or a broker that just started, takes a moment
+CERTAIN_AFTER = 5  # a broker that has anything to read sends some of it, unless it is held up for a moment
 
-_OUT_OF_RANGE, _UNKNOWN_ID, _INCONSISTENT_ID = 1, 100, 103
-_UNKNOWN_TOPIC = 3
-_MOMENTARY = {_UNKNOWN_TOPIC, 5, 6, 9, 56, 74, 75, 76}
-"""Unknown topic, no leader, not the leader, no replica, storage error, and a leader that has changed."""
+_OUT_OF_RANGE = 1
+_UNKNOWN = {3, 100, 103}
+"""Codes for an unknown topic: by name, by id, and a name that has another id."""
+_MOMENTARY = _UNKNOWN | {5, 6, 9, 56, 74, 75, 76}
+"""These, no leader, not the leader, no replica, storage error, and a leader that has changed."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Fetcher:
         self._again_at = 0.0
         self._failures = 0
         self._unknown_since: dict[PartitionId, float] = {}
+        self._empty: dict[PartitionId, int] = {}
 
     def leave_out(self, partitions: Collection[PartitionId]) -> None:
         """Ask for all partitions but these from now on."""
@@ -160,24 +163,26 @@ class Fetcher:
         answers: dict[PartitionId, Any] = {}
         for topic in future.value.responses:
             for answer in topic.partitions:
-                number = answer.partition_index
-                partition = known.get((topic.topic_id if has_ids else topic.topic, number))
-                if partition is not None and partition not in self._left_out:
+                partition = known.get((topic.topic_id if has_ids else topic.topic, answer.partition_index))
+                if partition is not None:
                     answers[partition] = answer
-        is_empty = not any(answer.records for answer in answers.values())
+        is_empty = not any(answer.records or answer.error_code for answer in answers.values())
         read: list[tuple[PartitionId, Any, int]] = []
         for partition, answer in answers.items():
+            if partition in self._left_out:
+                continue
             if answer.error_code:
                 self._failed(partition, answer.error_code)
                 continue
             self._unknown_since.pop(partition, None)
             end = end_of(answer.records) if answer.records else None
             if end is None and is_empty and answer.last_stable_offset > asked[partition]:
-                end = answer.last_stable_offset  # compacted away: a broker that has anything sends something
+                end = self._end_of_nothing(partition, answer.last_stable_offset)
             if end is not None and end > asked[partition]:
                 read.append((partition, answer, end))
         # Those that gave something go to the end: a broker fills its answer in the order of the request.
         for partition, _, end in read:
+            self._empty.pop(partition, None)
             del self._positions[partition]
             self._positions[partition] = end
         return [
@@ -185,14 +190,22 @@ class Fetcher:
             for partition, answer, end in read
         ]
 
+    def _end_of_nothing(self, partition: PartitionId, last_stable_offset: int) -> int | None:
+        """The end of offsets that hold nothing any more (compacted away), once several answers say so."""
+        self._empty[partition] = self._empty.get(partition, 0) + 1
+        if self._empty[partition] < CERTAIN_AFTER:
+            return None
+        return last_stable_offset
+
     def _messages(self, partition: PartitionId, answer: Any, start: int) -> Messages:
         aborted = [Aborted(item.producer_id, item.first_offset) for item in answer.aborted_transactions or ()]
         try:
             return read_records(answer.records or b"", start, aborted)
         except LandingError as error:
             raise LandingError(
-                f"{partition}: {error}. Nothing from offset {start} on was landed. Look at the broker's log "
-                "segment; records that are lost can be skipped by moving the position with `opsgraph land`."
+                f"{partition}: {error}. Nothing from offset {start} on was landed. If the broker has no "
+                "whole copy, delete the records up to the end of that batch (kafka-delete-records): landing "
+                "then counts them as absent, says so, and goes on."
             ) from error
 
     def _failed(self, partition: PartitionId, code: int) -> None:
@@ -203,15 +216,10 @@ class Fetcher:
                 "topic was recreated. Landing starts again from the ledger's position and the broker's first "
                 "offset, and names what is lost."
             )
-        if code in (_UNKNOWN_ID, _INCONSISTENT_ID):
-            raise LandingError(
-                f"{partition}: the broker no longer knows the topic under the id {partition.topic_id}: it "
-                "was deleted or recreated. What was landed stays; landing starts again with what is there."
-            )
         error = kafka_errors.for_code(code)
         if code not in _MOMENTARY:
             raise KafkaException(KafkaError(code, f"{partition}: {error.__name__}"))
-        if code == _UNKNOWN_TOPIC:
+        if code in _UNKNOWN:
             self._is_unknown(partition)
         self._connections.cluster.request_update()
         self._rest(error(str(partition)))
@@ -219,8 +227,10 @@ class Fetcher:
     def _is_unknown(self, partition: PartitionId) -> None:
         since = self._unknown_since.setdefault(partition, time.monotonic())
         if time.monotonic() - since > UNKNOWN_AFTER_S:
-            raise KafkaException(
-                KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"{partition}: no broker leads this partition")
+            raise LandingError(
+                f"{partition}: no broker knows the topic under the id {partition.topic_id} and leads this "
+                f"partition, for {UNKNOWN_AFTER_S:g} s: it was deleted or recreated, or its broker is away. "
+                "What was landed stays; landing starts again with what is there."
             )
 
 

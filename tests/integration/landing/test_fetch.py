@@ -98,7 +98,7 @@ def test_the_messages_of_a_recreated_topic_are_not_taken_for_the_old_ones(plant:
     plant.produce(SENSORS, [b"new"] * 5)
     fetcher = Fetcher(plant.services.bootstrap_servers, {PartitionId(old.topic, old.topic_id, 0): 2})
     deadline = time.monotonic() + PATIENCE_S
-    with pytest.raises(LandingError, match=f"no longer knows the topic under the id {old.topic_id}"):
+    with pytest.raises(LandingError, match=f"no broker knows the topic under the id {old.topic_id}"):
         while time.monotonic() < deadline:
             assert not fetcher.fetch(0.2)
     fetcher.close()
