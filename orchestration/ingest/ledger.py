@@ -3,6 +3,7 @@
 Add here what a ledger row says. Avoid the proof that it adds up: `ledger_check` does that.
 """
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,29 +77,28 @@ def advance(connection: psycopg.Connection[Any], moves: Sequence[tuple[Partition
     Raises:
         FencedError: One stands elsewhere; the caller's transaction must not be committed.
     """
+    moved: set[tuple[uuid.UUID, int]] = set()
     with connection.cursor() as cursor:
         cursor.executemany(
             """
             update ops.consumer_offsets set next_offset = %s, updated_at = now()
             where consumer = %s and topic_id = %s and kafka_partition = %s and next_offset = %s
+            returning topic_id, kafka_partition
             """,
             [(span.hi, CONSUMER, item.topic_id, item.partition, span.lo) for item, span in moves],
+            returning=True,
         )
-        if cursor.rowcount == len(moves):
-            return
+        while True:
+            moved.update(cursor.fetchall())
+            if not cursor.nextset():
+                break
     for partition, offsets in moves:
-        row = connection.execute(
-            "select next_offset from ops.consumer_offsets "
-            "where consumer = %s and topic_id = %s and kafka_partition = %s",
-            (CONSUMER, partition.topic_id, partition.partition),
-        ).fetchone()
-        if row is None or row[0] != offsets.hi:  # the others have been moved, in this transaction
+        if (partition.topic_id, partition.partition) not in moved:
             raise FencedError(
                 f"{partition}: offsets {offsets.lo} to {offsets.hi} were not landed, because the position is "
                 f"no longer {offsets.lo}: another lander works on this partition. Its rows are kept, these "
                 "are not needed; see `opsgraph ledger check`."
             )
-    raise FencedError("a position has moved and moved back: another lander works on these partitions")
 
 
 def write_rows(connection: psycopg.Connection[Any], rows: Sequence[LedgerRow]) -> None:
