@@ -146,6 +146,9 @@ class TenantLibrary:
         def carried(part: Callable[[TenantLibrary], Part], items: Kept | None = kept) -> Carried[Part] | None:
             return Carried(part(earlier), items) if earlier and items else None
 
+        def vectors_named(name: str) -> Callable[[TenantLibrary], DocumentVectors]:
+            return lambda it: it.vectors[name]
+
         # The arrays are large, and numpy lets other threads work meanwhile: the longest two beside the rest.
         with ThreadPoolExecutor(2) as pool:
             of_passages = self._kept_passages(earlier, kept) if earlier and kept else None
@@ -159,8 +162,7 @@ class TenantLibrary:
             self.lead_words = SharedWords(leads, self.lexical, carried(lambda it: it.lead_words))
             self.name_pairs = WordPairs(named, carried(lambda it: it.name_pairs))
             self.vectors = {
-                name: DocumentVectors(own, carried(lambda it, name=name: it.vectors[name]))
-                for name, own in vectors_of.items()
+                name: DocumentVectors(own, carried(vectors_named(name))) for name, own in vectors_of.items()
             }
         self.lengths = kept.spread(earlier.lengths, lengths) if earlier and kept else lengths
         self.passage_words, self.word_pairs = passage_words.result(), word_pairs.result()
