@@ -152,10 +152,10 @@ class TenantLibrary:
         # The arrays are large, and numpy lets other threads work meanwhile: the longest two beside the rest.
         with ThreadPoolExecutor(2) as pool:
             of_passages = self._kept_passages(earlier, kept) if earlier and kept else None
-            passage_words = pool.submit(
-                PassageIndex, passages, carried(lambda it: it.passage_words, of_passages)
-            )
-            word_pairs = pool.submit(WordPairs, whole, carried(lambda it: it.word_pairs))
+            old_passages = carried(lambda it: it.passage_words, of_passages)
+            passage_words = pool.submit(PassageIndex, passages, old_passages)
+            old_pairs = carried(lambda it: it.word_pairs)
+            word_pairs = pool.submit(WordPairs, whole, old_pairs)
             self.lexical = FieldedIndex(fields, carried(lambda it: it.lexical))
             self.names = PassageIndex(labels, carried(lambda it: it.names))
             self.label_words = SharedWords(labels, self.lexical, carried(lambda it: it.label_words))
