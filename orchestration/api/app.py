@@ -6,7 +6,7 @@ Mount a router here when a domain package has one. Avoid endpoints of a domain h
 import logging
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -49,13 +49,13 @@ def create_app(environment: Environment | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        keys.open()
-        copilot = served["copilot"] = _open(settings)
-        inference.open()
-        yield
-        inference.close()
-        copilot.close()
-        keys.close()
+        with ExitStack() as opened:  # what was opened before a start that fails is closed as well
+            opened.callback(keys.close)
+            keys.open()
+            served["copilot"] = opened.enter_context(closing(_open(settings)))
+            opened.callback(inference.close)
+            inference.open()
+            yield
 
     app = FastAPI(
         title="opsgraph API",

@@ -1,24 +1,22 @@
 """Reads many Avro datums of one schema at once, as columns.
 
-Datums of few layouts are read by `avro_layouts`. Others become one block of an Avro object container,
-which polars reads without a Python object per message. Add Avro types here when polars reads them and
-their size can be told from the value. Avoid schema ids and contracts: `decode` knows those.
+Datums of few layouts are read by `avro_layouts`, others by polars as one block (`avro_container`). Add
+Avro types here when polars reads them and their size can be told from the value. Avoid schema ids and
+contracts: `decode` knows those.
 
-Source of the formats: Apache Avro 1.12 specification, "Object Container Files" and "Binary Encoding".
+Source of the formats: Apache Avro 1.12 specification, "Binary Encoding".
 """
 
-import io
-import json
 from typing import Any, cast
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from orchestration.ingest.avro_container import AvroContainer
 from orchestration.ingest.avro_layouts import AvroField, AvroLayouts, UnfitError
 from orchestration.ingest.payloads import Payloads
 
-SYNC_MARKER = b"opsgraph-landing"  # 16 bytes; the block is never searched for it
 VARINT_BITS = 7
 WIRE_PREFIX = [{"name": "__magic", "type": "boolean"}, {"name": "__schema_id", "type": "float"}]
 """The prefix in Avro's terms: a byte 0 is false, and any four bytes are a float."""
@@ -49,15 +47,7 @@ class AvroColumns:
         """
         fields = cast("list[dict[str, Any]]", schema["fields"])
         self._fields = [*WIRE_PREFIX, *fields] if is_framed else fields
-        text = json.dumps({**schema, "fields": self._fields}).encode()
-        self._header = b"".join(
-            [
-                b"Obj\x01", encoded_count(2),
-                _bytes(b"avro.schema"), _bytes(text),
-                _bytes(b"avro.codec"), _bytes(b"null"),
-                b"\x00", SYNC_MARKER,
-            ]
-        )  # fmt: skip
+        self._container = AvroContainer({**schema, "fields": self._fields})
         self._sizes = [_field_size(field).alias(field["name"]) for field in self._fields]
         prefix = len(self._fields) - len(fields)
         self._layouts = AvroLayouts(
@@ -82,7 +72,7 @@ class AvroColumns:
             ShiftedBoundaryError: At least one datum is longer or shorter than its values need. Without
                 this check a message whose bytes run into the next one would be accepted silently.
             BadBytesError: The sizes are right, but a byte says what Avro does not know.
-            Exception: Whatever polars raises for bytes that are no datum of the schema.
+            UnreadableBlockError: The bytes are no datums of the schema.
         """
         try:
             found = self._layouts.read(datums)
@@ -100,15 +90,7 @@ class AvroColumns:
         # padding polars panics, which prints a trace. What no datum claims is never looked at. Zeros would
         # not do: a number that was cut needs no more bytes for zeros than it has.
         body = datums.body.tobytes() + PADDING
-        container = b"".join(
-            [self._header, encoded_count(len(datums)), encoded_count(len(body)), body, SYNC_MARKER]
-        )
-        try:
-            frame = pl.read_avro(io.BytesIO(container))
-        except pl.exceptions.PanicException as panic:  # a BaseException, which would end the thread
-            raise ShiftedBoundaryError(str(panic)) from None
-        if frame.height != len(datums):
-            raise ShiftedBoundaryError(f"{len(datums)} datums gave {frame.height} rows")
+        frame = self._container.read(len(datums), body)
         sizes = datums.sizes
         needed = frame.select(self._sizes)
         total = needed.sum_horizontal().to_numpy()
@@ -209,17 +191,3 @@ def _varint_size(magnitude: pl.Expr, groups: int) -> pl.Expr:
     """Bytes of a number ≥ 0 after zigzag: one per 7 bits, the first of which carries the sign."""
     limits = [pl.lit(1 << (VARINT_BITS * group - 1), pl.Int64) for group in range(1, groups)]
     return 1 + pl.sum_horizontal([(magnitude >= limit).cast(pl.Int64) for limit in limits])
-
-
-def encoded_count(number: int) -> bytes:
-    """A count ≥ 0 in Avro's zigzag varint."""
-    remaining, encoded = number << 1, bytearray()
-    while remaining >= 1 << VARINT_BITS:
-        encoded.append(remaining & 0x7F | 0x80)
-        remaining >>= VARINT_BITS
-    encoded.append(remaining)
-    return bytes(encoded)
-
-
-def _bytes(value: bytes) -> bytes:
-    return encoded_count(len(value)) + value

@@ -14,7 +14,6 @@ import numpy as np
 from orchestration.ingest.fetch import Fetched, Fetcher
 from orchestration.ingest.kafka_records import Messages, joined
 from orchestration.ingest.offsets import PartitionId, Range
-from orchestration.ingest.payloads import Payloads
 
 LONGEST_WAIT_S = 0.05  # how soon the reader notices that it is to stop
 IDLE_S = 0.5  # how long a broker that has nothing new may keep an answer back
@@ -39,11 +38,6 @@ class Chunk:
     lo: int
     hi: int
     messages: Messages
-
-    @property
-    def payloads(self) -> Payloads:
-        """Payload of each message; empty for a tombstone."""
-        return self.messages.payloads
 
 
 @dataclass

@@ -36,11 +36,16 @@ AGAIN_S, LONGEST_AGAIN_S = 0.1, 1.0
 UNKNOWN_AFTER_S = 10.0  # a topic that was just made, or a broker that just started, takes a moment
 CERTAIN_AFTER = 5  # a broker that has anything to read sends some of it, unless it is held up for a moment
 
-_OUT_OF_RANGE = 1
-_UNKNOWN = {3, 100, 103}
-"""Codes for an unknown topic: by name, by id, and a name that has another id."""
-_MOMENTARY = _UNKNOWN | {5, 6, 9, 56, 74, 75, 76}
-"""These, no leader, not the leader, no replica, storage error, and a leader that has changed."""
+_UNKNOWN = (
+    kafka_errors.UnknownTopicOrPartitionError, kafka_errors.UnknownTopicIdError,
+    kafka_errors.InconsistentTopicIdError,
+)  # fmt: skip
+_MOVING = (
+    kafka_errors.LeaderNotAvailableError, kafka_errors.NotLeaderForPartitionError,
+    kafka_errors.ReplicaNotAvailableError, kafka_errors.KafkaStorageError,
+    kafka_errors.FencedLeaderEpochError, kafka_errors.UnknownLeaderEpochError,
+)  # fmt: skip
+"""A partition changes its leader: it has one again in a moment."""
 
 
 @dataclass(frozen=True)
@@ -210,16 +215,16 @@ class Fetcher:
 
     def _failed(self, partition: PartitionId, code: int) -> None:
         position = self._positions[partition]
-        if code == _OUT_OF_RANGE:
+        error = kafka_errors.for_code(code)
+        if issubclass(error, kafka_errors.OffsetOutOfRangeError):
             raise LandingError(
                 f"{partition}: offset {position} is no longer on the broker: retention moved on, or the "
                 "topic was recreated. Landing starts again from the ledger's position and the broker's first "
                 "offset, and names what is lost."
             )
-        error = kafka_errors.for_code(code)
-        if code not in _MOMENTARY:
+        if not issubclass(error, (*_UNKNOWN, *_MOVING)):
             raise KafkaException(KafkaError(code, f"{partition}: {error.__name__}"))
-        if code in _UNKNOWN:
+        if issubclass(error, _UNKNOWN):
             self._is_unknown(partition)
         self._connections.cluster.request_update()
         self._rest(error(str(partition)))

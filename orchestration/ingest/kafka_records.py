@@ -9,19 +9,19 @@ Source of the format: Apache Kafka documentation, "Message Format".
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-import io
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from orchestration.ingest.avro_columns import encoded_count
+from orchestration.ingest.avro_container import AvroContainer
+from orchestration.ingest.contracts.avro_writer import write_long
 from orchestration.ingest.offsets import LandingError
 from orchestration.ingest.payloads import Payloads, Places, picked
 
@@ -34,7 +34,7 @@ CODEC_BITS, TRANSACTIONAL, CONTROL = 0x07, 0x10, 0x20
 CODECS = {1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
 SNAPPY_MAGIC, SNAPPY_HEAD = b"\x82SNAPPY\x00", 16  # Java's framing: blocks with their sizes
 ABORT = b"\x00\x00\x00\x00"  # key of the control record that ends an aborted transaction: version 0, type 0
-GOES_ON, LOW_BITS, VARINT_BITS = 0x80, 0x7F, 7
+GOES_ON, LOW_BITS, VARINT_BITS, LONGEST_VARINT = 0x80, 0x7F, 7, 10
 Headers = Sequence[tuple[str, bytes | str | None]]
 Bytes = NDArray[np.uint8]
 Spans = NDArray[np.int64]
@@ -242,12 +242,12 @@ def read_records(records: bytes, start: int, aborted: Sequence[Aborted] = ()) ->
 
 def encoded_record(record: Record) -> bytes:
     """A record of a batch whose base offset is 0."""
-    parts = [b"\x00", _zigzag(0), _zigzag(record.offset), _sized(record.key), _sized(record.value)]
-    parts.append(_zigzag(len(record.headers)))
+    parts = [b"\x00", write_long(0), write_long(record.offset), _sized(record.key), _sized(record.value)]
+    parts.append(write_long(len(record.headers)))
     for name, value in record.headers:
         parts += [_sized(name.encode()), _sized(value.encode() if isinstance(value, str) else value)]
     content = b"".join(parts)
-    return _zigzag(len(content)) + content
+    return write_long(len(content)) + content
 
 
 def _batches(records: bytes) -> Iterator[tuple[int, int]]:
@@ -290,19 +290,11 @@ def _unsnapped(content: bytes) -> bytes:
             place += 4 + size
     else:
         blocks.append(content)
-    return b"".join(pa.decompress(block, _unsigned(block), codec="snappy", asbytes=True) for block in blocks)
+    sizes = [_unsigned(block)[0] for block in blocks]
+    return b"".join(map(partial(pa.decompress, codec="snappy", asbytes=True), blocks, sizes))
 
 
-_RECORD, _SYNC = "record", b"opsgraph-records"  # 16 bytes, as Avro wants between blocks
-_SCHEMA = f'{{"type":"record","name":"batch","fields":[{{"name":"{_RECORD}","type":"bytes"}}]}}'.encode()
-_CONTAINER = b"".join(
-    [
-        b"Obj\x01", encoded_count(2),
-        encoded_count(11), b"avro.schema", encoded_count(len(_SCHEMA)), _SCHEMA,
-        encoded_count(10), b"avro.codec", encoded_count(4), b"null",
-        b"\x00", _SYNC,
-    ]
-)  # fmt: skip
+_RECORDS = AvroContainer({"type": "record", "name": "batch", "fields": [{"name": "record", "type": "bytes"}]})
 _LENGTH_LIMITS = [1 << (VARINT_BITS * size - 1) for size in range(1, 5)]
 """Sizes from which on a record's length takes one more byte."""
 
@@ -339,19 +331,14 @@ def _record_begins(body: bytes, count: int) -> Places:
     """
     if not count:
         return np.zeros(0, np.int64)
-    block = [_CONTAINER, encoded_count(count), encoded_count(len(body)), body, _SYNC]
-    try:
-        records = pl.read_avro(io.BytesIO(b"".join(block)))[_RECORD]
-    except (pl.exceptions.PanicException, pl.exceptions.ComputeError) as error:
-        raise ValueError(f"{count} records do not fit into {len(body)} bytes") from error
-    sizes = records.bin.size().to_numpy().astype(np.int64)
+    sizes = _RECORDS.read(count, body)["record"].bin.size().to_numpy().astype(np.int64)
     lengths = np.ones(count, np.int64)
     for limit in _LENGTH_LIMITS:
         if not (is_longer := sizes >= limit).any():
             break
         lengths += is_longer
     ends = np.cumsum(sizes + lengths)
-    if len(sizes) != count or ends[-1] != len(body):
+    if ends[-1] != len(body):
         raise ValueError(f"{count} records take {ends[-1]} bytes of {len(body)}")
     return ends - sizes
 
@@ -372,34 +359,20 @@ def _varints(body: Bytes, places: Places) -> tuple[NDArray[np.int64], Places]:
 
 
 def _varint(body: Bytes, place: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = int(body[place])
-        place += 1
+    number, after = _unsigned(body[place : place + LONGEST_VARINT].tolist())
+    return (number >> 1) ^ -(number & 1), place + after
+
+
+def _unsigned(content: Iterable[int]) -> tuple[int, int]:
+    """The number at the begin of some bytes, and how many of them it takes."""
+    number = shift = size = 0
+    for size, byte in enumerate(content, 1):
         number |= (byte & LOW_BITS) << shift
         shift += VARINT_BITS
         if byte < GOES_ON:
-            return (number >> 1) ^ -(number & 1), place
-
-
-def _unsigned(block: bytes) -> int:
-    number = shift = 0
-    for byte in block:
-        number |= (byte & LOW_BITS) << shift
-        shift += VARINT_BITS
-        if byte < GOES_ON:
-            break
-    return number
-
-
-def _zigzag(number: int) -> bytes:
-    rest, encoded = (number << 1) ^ (number >> 63), bytearray()
-    while rest >= GOES_ON:
-        encoded.append(rest & LOW_BITS | GOES_ON)
-        rest >>= VARINT_BITS
-    encoded.append(rest)
-    return bytes(encoded)
+            return number, size
+    raise ValueError("a number has no end")
 
 
 def _sized(value: bytes | None) -> bytes:
-    return _zigzag(-1) if value is None else _zigzag(len(value)) + value
+    return write_long(-1) if value is None else write_long(len(value)) + value

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PREFIX = "compacted-"
 ARCHIVE = "archive"  # beside the folder of data: a rule of the object store can move it to cold storage
-MAX_FILES_PER_DAY = 8  # a day of 64 MiB flushes stays below; a day of a flush per minute has 1,440
+MAX_FILES_PER_DAY = 8  # a day of 256 MiB flushes stays below; a day of a flush per minute has 1,440
 ROWS_PER_FILE = 1_000_000  # about 40 MiB on disk and 250 MiB while it is sorted
 KEPT_SNAPSHOTS = timedelta(days=7)
 SETTLED = timedelta(days=1)  # a flush takes seconds; after a day its file has a snapshot or never will

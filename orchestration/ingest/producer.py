@@ -60,7 +60,7 @@ def producer_settings(
         "queue.buffering.max.kbytes": 256 * 1024,
         "linger.ms": 20,
         "compression.type": "lz4",
-        "log_level": 3,  # a new broker's "coordinator load in progress" is a warning that nobody can act on
+        "log_level": 0,  # it prints up to 20 lines a second of a broker that is away; `flush` says it once
         "message.timeout.ms": round(delivery_timeout_s * 1000),
         "topic.metadata.propagation.max.ms": 5_000,  # `ensure_topics` waited already: later is a misspelling
     }

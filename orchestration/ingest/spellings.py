@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestration.ingest.avro_columns import encoded_count
+from orchestration.ingest.contracts.avro_writer import write_long
 
 SHORT_ESCAPES = {'"': '"', "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 BACKSLASH = "\\"
@@ -48,7 +48,7 @@ def spellings(value: str) -> Spellings:
         f"(?:{re.escape(letter.encode().decode('latin-1'))}|{_json(letter)})" for letter in value
     )
     whole = value.encode()
-    length = encoded_count(len(whole))
+    length = write_long(len(whole))
     # In front of a value among bytes everything is allowed: Avro writes a length there, and some lengths are
     # letters. Behind it too, where the length says that the value ends: the next field may begin with one.
     avro = re.escape(length + whole)

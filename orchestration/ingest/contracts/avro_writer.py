@@ -73,10 +73,10 @@ def _reason(value: object, error: Exception) -> str:
     return f"{value!r} ({type(value).__name__}) cannot be written: {error}"
 
 
-def _write_long(value: int) -> bytes:
-    """Zigzag, then seven bits per byte, lowest first.
+def write_long(value: int) -> bytes:
+    """A number of 64 bits as Avro and Kafka's records write it: zigzag, then seven bits a byte, lowest first.
 
-    >>> _write_long(-65).hex()
+    >>> write_long(-65).hex()
     '8101'
     """
     rest = (value << 1) ^ (value >> 63)
@@ -93,7 +93,7 @@ def _write_checked(value: Any, bits: int) -> bytes:
         raise TypeError("not a whole number")
     if not -(1 << bits - 1) <= value < 1 << bits - 1:
         raise ValueError(f"does not fit {bits} bits")
-    return _write_long(value)
+    return write_long(value)
 
 
 def _write_string(value: str) -> bytes:
@@ -102,7 +102,7 @@ def _write_string(value: str) -> bytes:
 
 def _write_text(value: str) -> bytes:
     data = value.encode()
-    return _write_long(len(data)) + data
+    return write_long(len(data)) + data
 
 
 # Tenants, machines and codes come again with every record, and all machines of an instant share it.
@@ -126,7 +126,7 @@ def _write_boolean(value: bool) -> bytes:
 @lru_cache(maxsize=4096)
 def _write_instant(value: datetime) -> bytes:
     since = value - EPOCH
-    return _write_long((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+    return write_long((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
 WRITERS: dict[str, Write] = {
