@@ -5,7 +5,7 @@ Everything here works without Dagster, HTTP and a language model.
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -257,10 +257,9 @@ class Copilot:
         return round((time.perf_counter() - started) * 1000, 3)
 
     def close(self) -> None:
-        """Let the build and all connections go."""
-        self.live.close()
-        self._database.close()
-        self._receipts.close()
+        """Let the build and all connections go; the connections also where the build fails to close."""
+        with closing(self._receipts), closing(self._database):
+            self.live.close()
 
     def _keep(
         self,
@@ -331,15 +330,20 @@ def open_copilot(
             retriever.serve(served_rankers(connection))
         return retriever
 
-    # Many writers at once: Postgres flushes their commits together, one by one each would wait for the disk.
-    receipts: ConnectionPool[Any] = ConnectionPool(
-        database_url,
-        min_size=1,
-        max_size=16,
-        kwargs={"autocommit": True},
-        timeout=CONNECTION_SECONDS,
-        name="copilot-receipts",
-        open=True,
-    )
-    live = LiveIndex(read_alias, open_build, follow_rankers)
-    return Copilot(live, ReadOnlyDatabase(database_url), receipts, today, writer)
+    with ExitStack() as opened:
+        database = opened.enter_context(closing(ReadOnlyDatabase(database_url)))
+        # Many writers at once: Postgres flushes their commits together; one by one each waits for the disk.
+        receipts: ConnectionPool[Any] = ConnectionPool(
+            database_url,
+            min_size=1,
+            max_size=16,
+            kwargs={"autocommit": True},
+            timeout=CONNECTION_SECONDS,
+            name="copilot-receipts",
+            open=True,
+        )
+        opened.enter_context(closing(receipts))
+        live = LiveIndex(read_alias, open_build, follow_rankers)
+        copilot = Copilot(live, database, receipts, today, writer)
+        opened.pop_all()  # from here on the copilot's own `close` closes them
+    return copilot

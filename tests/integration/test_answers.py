@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -123,8 +124,10 @@ def test_the_audit_names_what_no_longer_holds_and_what_would_change(
             "What was the total downtime of GRD-B-21 in the last 7 days?",
         )
     )
-    database = ReadOnlyDatabase(environment.database_url)
-    with psycopg.connect(environment.database_url) as connection:
+    with (
+        closing(ReadOnlyDatabase(environment.database_url)) as database,
+        psycopg.connect(environment.database_url) as connection,
+    ):
         assert audit(connection, database, NOW.date(), HERE) == []
         connection.execute(
             "insert into rag.documents "
@@ -152,7 +155,6 @@ def test_the_audit_names_what_no_longer_holds_and_what_would_change(
             connection, database, NOW.date(), HERE, ask_again=lambda q: copilot.diagnose(q, keep=False).answer
         )
         assert audit(connection, database, NOW.date(), "works-two") == []
-    database.close()
     by_answer = {item.answer_id: item for item in found}
     first = {answer: {doubt.finding for doubt in item.doubts} for answer, item in by_answer.items()}
 
@@ -177,8 +179,10 @@ def test_the_audit_sees_edits_in_place_and_knows_whose_firmware_is_old(
             Question("How many errors did LTH-A-11 raise in the last 7 days?", HERE),
         )
     )
-    database = ReadOnlyDatabase(environment.database_url)
-    with psycopg.connect(environment.database_url) as connection:
+    with (
+        closing(ReadOnlyDatabase(environment.database_url)) as database,
+        psycopg.connect(environment.database_url) as connection,
+    ):
         cited = load_answer(connection, old_edition).citations
         connection.execute(
             "update rag.documents set content = replace(content, 'coolant', 'cutting fluid'), md5 = 'new' "
@@ -193,7 +197,6 @@ def test_the_audit_sees_edits_in_place_and_knows_whose_firmware_is_old(
         connection.commit()
         copilot.diagnose(Question("How many errors did LTH-A-11 raise in the last 7 days?", HERE))
         found = {item.answer_id: item.doubts for item in audit(connection, database, NOW.date(), HERE)}
-    database.close()
 
     # LTH-A-12 runs 2.4: edition 2.0, for firmware 3.0 and later, does not replace 1.0 for it.
     assert {item["version"] for item in cited if item["document_id"] == "e713-spindle-heat"} == {"1.0"}

@@ -4,6 +4,7 @@ import re
 import statistics
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -184,13 +185,12 @@ def test_the_copilot_cannot_write(environment: Environment) -> None:
     """Forbids that a tool changes data: Postgres refuses, not only our code."""
     from rag_assets.copilot.tools.database import ReadOnlyDatabase
 
-    database = ReadOnlyDatabase(environment.database_url)
     statement = "delete from ml.failure_predictions where tenant_id = %(tenant_id)s returning 1"
-    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-        database.rows(statement, "demo-plant")
-    with pytest.raises(ValueError, match="not restricted to a tenant"):
-        database.rows("select 1", "demo-plant")
-    database.close()
+    with closing(ReadOnlyDatabase(environment.database_url)) as database:
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            database.rows(statement, "demo-plant")
+        with pytest.raises(ValueError, match="not restricted to a tenant"):
+            database.rows("select 1", "demo-plant")
 
 
 def test_health_names_the_build(api: TestClient) -> None:
@@ -244,11 +244,9 @@ def test_the_client_gives_the_apis_answer(api: TestClient, monkeypatch: pytest.M
     """Forbids that the command line and Dagster see another answer than the API's users."""
     from rag_assets.copilot.questions import Question
 
-    copilot = ApiCopilot("http://api")
-    monkeypatch.setattr(copilot, "_client", api)
+    with closing(ApiCopilot("http://api")) as copilot, monkeypatch.context() as patch:
+        patch.setattr(copilot, "_client", api)
+        told = copilot.diagnose(Question(FLEET_QUESTION, "demo-plant"))
 
-    assert (
-        copilot.diagnose(Question(FLEET_QUESTION, "demo-plant")).answer_id
-        == ask(api, FLEET_QUESTION)["answer_id"]
-    )
+    assert told.answer_id == ask(api, FLEET_QUESTION)["answer_id"]
     assert not api_answers("http://127.0.0.1:1")

@@ -1,6 +1,7 @@
 """Insights, measured retrieval and the learned order as assets, over real Postgres, MLflow and the engine."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -110,20 +111,18 @@ def test_a_ranker_is_a_version_and_orders_as_soon_as_it_is_promoted(
     """
     dg.materialize([knowledge_index], resources=resources)
     store = resources["vector_store"].store()  # type: ignore[attr-defined]
-    live = open_copilot(database_url, store, WordEmbedder()).live
-    live.refresh()
-    result = dg.materialize([ranker], resources=resources)
+    with closing(open_copilot(database_url, store, WordEmbedder())) as copilot:
+        copilot.live.refresh()
+        result = dg.materialize([ranker], resources=resources)
+        with psycopg.connect(database_url) as connection:
+            promoted = served_rankers(connection)
+        with copilot.live.lease() as (_, retriever):
+            before = retriever.ranker_of(HERE)
+            copilot.live.refresh()
+            after = retriever.ranker_of(HERE)
 
     words = str(result.asset_materializations_for_node("model__ranker")[0].metadata[HERE].value)
     assert words.startswith("version 1")
-    with psycopg.connect(database_url) as connection:
-        promoted = served_rankers(connection)
-    with live.lease() as (_, retriever):
-        before = retriever.ranker_of(HERE)
-        live.refresh()
-        after = retriever.ranker_of(HERE)
-    live.close()
-
     assert before is None
     assert isinstance(promoted[HERE], LinearRanker | TreeRanker)
     assert after is not None

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from orchestration.api import app as application
 from orchestration.environment import Environment
+from rag_assets.copilot.keys import KeyStore
 
 
 def test_an_embedder_that_fails_at_start_does_not_stop_the_watch(
@@ -40,3 +42,22 @@ def test_an_embedder_that_fails_at_start_does_not_stop_the_watch(
 
     assert watched == ["build"]
     assert "openai:m is not ready" in caplog.text
+
+
+def test_an_api_that_cannot_start_keeps_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forbids that a setting which fails late leaves the pools of what was opened before it."""
+    closed: list[str] = []
+
+    def fail(_: object) -> None:
+        raise RuntimeError("no champions")
+
+    copilot = SimpleNamespace(close=lambda: closed.append("copilot"))
+    close_keys = KeyStore.close
+    monkeypatch.setattr(KeyStore, "close", lambda self: (close_keys(self), closed.append("keys")))
+    monkeypatch.setattr(application, "_open", lambda _: copilot)
+    monkeypatch.setattr("orchestration.api.inference.Inference.open", fail)
+    settings = Environment(OPSGRAPH_HOME=tmp_path, DATABASE_URL="postgresql://postgres@127.0.0.1:1/gone")  # type: ignore[call-arg]
+
+    with pytest.raises(RuntimeError, match="no champions"), TestClient(application.create_app(settings)):
+        pass
+    assert closed == ["copilot", "keys"]
