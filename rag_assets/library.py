@@ -15,15 +15,12 @@ import numpy as np
 
 from rag_assets.embedding import Vectors
 from rag_assets.freshness import FirmwareInUse, not_applicable, not_current
-from rag_assets.index.contract import Passage
+from rag_assets.index.contract import DOCUMENT_VECTORS, Passage
 from rag_assets.lexical import FieldedIndex, PassageIndex, SharedWords, WordPairs
 from rag_assets.postings import Carried, Kept, Keys, Part, Scores
 
 LABEL_FIELDS = ("title", "file_name", "labels")
 """What a document is called."""
-
-VECTORS = ("title", "lead")
-"""Vectors of a document."""
 
 _FRONT_MATTER = (
     *("document_id", "version", "title", "path", "kind", "effective_on"),
@@ -141,7 +138,7 @@ class TenantLibrary:
         named = [np.concatenate([own["title"], own["file_name"]]) for own in fields]
         whole = [np.concatenate([own["title"], own["body"]]) for own in fields]
         leads = [own["lead"] for own in fields]
-        vectors_of = {name: [own.get(name) for own in heads] for name in VECTORS}
+        vectors_of = {name: [own.get(name) for own in heads] for name in DOCUMENT_VECTORS}
 
         def carried(part: Callable[[TenantLibrary], Part], items: Kept | None = kept) -> Carried[Part] | None:
             return Carried(part(earlier), items) if earlier and items else None

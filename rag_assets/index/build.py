@@ -188,7 +188,7 @@ def _plan(
     full = _Plan(None, Difference(tuple(heads), {}, frozenset()))
     if live is None or not store.exists(live.build_id):
         return full
-    if (live.point_format, live.embedder, str(live.dimension), live.chunker) != stamps:
+    if live.stamps != stamps:
         return full
     found = difference(load_manifest(connection, live.build_id), heads)
     is_small = len(found.changed) <= LARGEST_INCREMENT * len(heads) and bool(found.kept)

@@ -45,6 +45,11 @@ class IndexBuild:
     base_build_id: str | None = None
     written_count: int | None = None
 
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """What must be equal for equal documents to be equal points."""
+        return self.point_format, self.embedder, str(self.dimension), self.chunker
+
 
 class NoPreviousBuildError(RuntimeError):
     """There is no build to roll back to."""

@@ -16,8 +16,11 @@ import numpy as np
 from rag_assets.embedding import Vectors
 from rag_assets.postings import Keys
 
-DENSE_NAMES = ("passage", "title", "lead")
-"""Vectors of a point; `title` and `lead` are on the first passage of each document only.
+DOCUMENT_VECTORS = ("title", "lead")
+"""Vectors of a document: they are on its first passage only."""
+
+DENSE_NAMES = ("passage", *DOCUMENT_VECTORS)
+"""Vectors of a point.
 
 Words are not in the engine: their weights depend on all documents of the tenant, so every small change
 would make those of all other points stale (`rag_assets.lexical` counts them when a build is opened).

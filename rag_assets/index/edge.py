@@ -20,6 +20,7 @@ import qdrant_edge as edge
 from rag_assets.embedding import Vectors
 from rag_assets.index.contract import (
     DENSE_NAMES,
+    DOCUMENT_VECTORS,
     BuildUnavailableError,
     IndexPoint,
     Passage,
@@ -43,7 +44,7 @@ from rag_assets.index.layout import (
 )
 
 _POINTS_PER_UPDATE = 500
-_OF_DOCUMENTS = ["title", "lead"]
+_OF_DOCUMENTS: list[str] = list(DOCUMENT_VECTORS)
 _SCORED_AGAIN = 2.0
 """For each passage that is asked for, how many are scored with whole vectors."""
 

@@ -15,7 +15,7 @@ from rag_assets.index.contract import BuildUnavailableError
 from rag_assets.retrieval import Retriever
 
 WATCH_SECONDS = 1.0
-OpenBuild = Callable[[IndexBuild, tuple[IndexBuild, Retriever] | None], Retriever]
+BuildOpener = Callable[[IndexBuild, tuple[IndexBuild, Retriever] | None], Retriever]
 """Opens a build; the second argument is what the process answers from meanwhile."""
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class LiveIndex:
     def __init__(
         self,
         read_alias: Callable[[], IndexBuild | None],
-        open_build: OpenBuild,
+        open_build: BuildOpener,
         follow: Callable[[Retriever], None] = lambda _: None,
     ) -> None:
         self._read_alias = read_alias

@@ -12,6 +12,7 @@ from qdrant_client import QdrantClient, models
 from rag_assets.embedding import Vectors
 from rag_assets.index.contract import (
     DENSE_NAMES,
+    DOCUMENT_VECTORS,
     BuildUnavailableError,
     IndexPoint,
     Passage,
@@ -153,7 +154,7 @@ class ServerBuild:
         self, chunk_ids: Sequence[str] | None = None
     ) -> Iterator[tuple[str, Mapping[str, Vectors]]]:
         """Vectors of documents' first passages."""
-        wanted: dict[str, Any] = {"with_payload": False, "with_vectors": ["title", "lead"]}
+        wanted: dict[str, Any] = {"with_payload": False, "with_vectors": list(DOCUMENT_VECTORS)}
         if chunk_ids is None:
             return document_vectors(self._scrolled(scroll_filter=first_passages(models), **wanted))
         return document_vectors(

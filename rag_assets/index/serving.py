@@ -42,7 +42,7 @@ def open_retriever(
     """
     opened = store.open(build.build_id)
     try:
-        if earlier and _stamps(earlier[0]) == _stamps(build):
+        if earlier and earlier[0].stamps == build.stamps:
             change = change_between(connection, earlier[0].build_id, build.build_id)
             contents = follow_contents(opened, earlier[1].contents, change)
         else:
@@ -55,8 +55,3 @@ def open_retriever(
         opened.close()
         raise
     return retriever
-
-
-def _stamps(build: IndexBuild) -> tuple[str, ...]:
-    """What must be equal for equal documents to be equal points."""
-    return build.point_format, build.embedder, str(build.dimension), build.chunker

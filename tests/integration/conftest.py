@@ -1,4 +1,4 @@
-"""Fixtures that several modules share: MLflow, and a warehouse database.
+"""Fixtures that several modules share: MLflow, a warehouse database, and a plant with documents to index.
 
 The warehouse's database keeps its name, since dbt keeps its parse by name. Avoid fixtures of one module:
 they stand there.
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from indexed_plant import Plant
 from landed_rows import azure_rows, land
 from warehouse_project import Warehouse, database
 
@@ -48,3 +49,12 @@ def mlflow_uri(postgres_port: int, services_dir: Path) -> Iterator[str]:
     database, port = environment.sibling_database_url("mlflow", driver="psycopg2"), free_port()
     with running(mlflow_server.service(services_dir, port, database), services_dir / "logs"):
         yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def plant(database_url: str, tmp_path: Path) -> Plant:
+    """A plant with two documents, not yet indexed."""
+    plant = Plant(database_url, tmp_path)
+    plant.write("seal", "# Pump seal\n\n## Steps\n\n1. Replace the pump seal.\n")
+    plant.write("belt", "# Drive belt\n\n## Steps\n\n1. Tension the drive belt.\n")
+    return plant
