@@ -325,9 +325,14 @@ def open_copilot(
                 f"this process embeds with {embedder.name} ({embedder.dimension}): build the index again"
             )
         with psycopg.connect(database_url, autocommit=True) as connection:
-            versions.update(now=served_versions(connection))
+            found = served_versions(connection)
             retriever = open_retriever(connection, store, build, embedder, answering, caches)
-            retriever.serve(served_rankers(connection))
+            try:
+                retriever.serve(served_rankers(connection))
+            except BaseException:
+                retriever.close()
+                raise
+            versions.update(now=found)
         return retriever
 
     with ExitStack() as opened:

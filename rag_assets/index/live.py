@@ -71,21 +71,25 @@ class LiveIndex:
 
     def current(self) -> IndexBuild | None:
         """The build that is open now."""
-        return self._held.build if self._held else None
+        held = self._held
+        return held.build if held else None
 
     def refresh(self) -> bool:
         """Open the alias's build if it is another one, then let the old one go.
 
         Returns:
             Whether the build changed. A build that can't be opened changes nothing: the old one
-            keeps answering, and the next call tries again.
+            keeps answering, and the next call tries again. After `close` nothing is opened any more.
         """
         with self._refreshing:
+            if self._stop.is_set():
+                return False
             wanted = self._read_alias()
             held = self._held
+            if held:
+                # Before the next build is opened, which may fail again and again.
+                self._follow(held.retriever)
             if wanted is None or (held and held.build.build_id == wanted.build_id):
-                if held:
-                    self._follow(held.retriever)
                 return False
             answering = (held.build, held.retriever) if held else None
             opened = _Held(wanted, self._open_build(wanted, answering))
@@ -104,11 +108,11 @@ class LiveIndex:
         self._watcher.start()
 
     def close(self) -> None:
-        """Stop watching and let the build go."""
+        """Stop watching and let the build go; one that is being opened is waited for."""
         self._stop.set()
         if self._watcher:
             self._watcher.join()
-        with self._guard:
+        with self._refreshing, self._guard:
             held, self._held = self._held, None
             is_idle = held is not None and held.users == 0
             if held:
@@ -120,6 +124,8 @@ class LiveIndex:
         if self._held is None:
             self.refresh()
         with self._guard:
+            if self._held is None and self._stop.is_set():
+                raise BuildUnavailableError("the index is closed: the process that answers is stopping")
             if self._held is None:
                 raise BuildUnavailableError(
                     "no index build has been published: run `opsgraph index PATH --tenant T`"

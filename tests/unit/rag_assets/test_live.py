@@ -142,3 +142,49 @@ def test_what_changes_between_builds_is_followed_at_every_look() -> None:
     assert followed == []  # a build that was just opened has read everything anew
     live.refresh()
     assert followed == [store.opened[0]]
+
+
+def test_a_promoted_ranker_does_not_wait_for_a_build_that_cannot_be_opened() -> None:
+    """Forbids that one unreadable build freezes what changes between builds."""
+    store, followed = FakeStore(build("a"), unreadable={"b"}), []
+    live = LiveIndex(lambda: store.alias, store.open, followed.append)
+    live.refresh()
+    store.alias = build("b")
+
+    with pytest.raises(BuildUnavailableError):
+        live.refresh()
+    assert followed == [store.opened[0]]
+
+
+def test_a_question_after_the_end_opens_nothing() -> None:
+    """Forbids a build that is opened, and locked, after everything was let go."""
+    store = FakeStore(build("a"))
+    live = store.live()
+    live.close()
+
+    with pytest.raises(BuildUnavailableError, match="is closed"), live.lease():
+        pass
+    assert not live.refresh()
+    assert store.opened == []
+
+
+def test_a_build_that_is_being_opened_at_the_end_is_let_go() -> None:
+    """Forbids that a first question, still opening the build while the process stops, keeps it."""
+    store, is_opening, may_open = FakeStore(build("a")), threading.Event(), threading.Event()
+
+    def open_slowly(wanted: IndexBuild, answering: object) -> Retriever:
+        is_opening.set()
+        may_open.wait(5)
+        return store.open(wanted, answering)
+
+    live = LiveIndex(lambda: store.alias, open_slowly)
+    opener, closer = threading.Thread(target=live.refresh), threading.Thread(target=live.close)
+    opener.start()
+    assert is_opening.wait(5)
+    closer.start()
+    closer.join(0.1)  # time for a close that would not wait
+    may_open.set()
+    opener.join()
+    closer.join()
+
+    assert [item.is_closed for item in store.opened] == [True]
