@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 
@@ -163,7 +163,8 @@ class TenantLibrary:
             }
         self.lengths = kept.spread(earlier.lengths, lengths) if earlier and kept else lengths
         self.passage_words, self.word_pairs = passage_words.result(), word_pairs.result()
-        self._excluded = lru_cache(maxsize=64)(self._judge)
+        # Of the documents alone: one that holds the library keeps it in memory until cycles are collected.
+        self._excluded = lru_cache(maxsize=64)(partial(_judge, self.documents))
 
     def _kept(self, earlier: "TenantLibrary | None") -> Kept | None:
         """Which documents of an earlier library are here too, unchanged."""
@@ -220,13 +221,6 @@ class TenantLibrary:
         """
         return self._excluded(on, frozenset(firmware_in_use.items()), machine_model)
 
-    def _judge(
-        self, on: date, in_use: frozenset[tuple[str, frozenset[str]]], machine_model: str | None
-    ) -> Mapping[str, str]:
-        inapplicable = not_applicable(self.documents, dict(in_use), machine_model)
-        applicable = (item for item in self.documents if item.key not in inapplicable)
-        return {**inapplicable, **not_current(applicable, on)}
-
 
 class DocumentVectors:
     """One vector per document, in memory: a scan of 4,000 takes 0.3 ms, and 1.2 ms in the engine.
@@ -257,6 +251,17 @@ class DocumentVectors:
         # One dot product per row, on one thread: BLAS would start threads for 0.1 ms of work, and wait
         # for them for 5 ms wherever the other core is busy.
         return np.vecdot(self._matrix, query).astype(np.float64)
+
+
+def _judge(
+    documents: Sequence[IndexedDocument],
+    on: date,
+    in_use: frozenset[tuple[str, frozenset[str]]],
+    machine_model: str | None,
+) -> Mapping[str, str]:
+    inapplicable = not_applicable(documents, dict(in_use), machine_model)
+    applicable = (item for item in documents if item.key not in inapplicable)
+    return {**inapplicable, **not_current(applicable, on)}
 
 
 def _fields(document: IndexedDocument) -> dict[str, Keys]:

@@ -146,11 +146,10 @@ def build_index(
                 store_manifest(connection, build.build_id, manifest, plan.base, plan.difference.kept)
                 builds.publish(connection, build.build_id, checks, alias)
         else:
-            builds.reject(connection, build.build_id, checks)
+            # The data first: of one that is still on record as building the next builder removes the rest.
             store.drop(build.build_id)
-        for retired in builds.retire_old_builds(connection, KEPT_BUILDS, alias):
-            store.drop(retired)
-            forget_manifest(connection, retired)
+            builds.reject(connection, build.build_id, checks)
+        _remove_old(connection, store, alias)
         return BuildOutcome(
             BuildStatus.PUBLISHED if passed else BuildStatus.REJECTED,
             build.build_id,
@@ -211,6 +210,14 @@ def _remove_interrupted(connection: psycopg.Connection[Any], store: VectorStore,
     for build_id in builds.interrupted_builds(connection, alias):
         store.drop(build_id)
         builds.reject(connection, build_id, [Check("finished", False, "the builder was interrupted")])
+
+
+def _remove_old(connection: psycopg.Connection[Any], store: VectorStore, alias: str) -> None:
+    """A removal that breaks off stays off the record, and the next builder does it again."""
+    with connection.transaction():
+        for retired in builds.retire_old_builds(connection, KEPT_BUILDS, alias):
+            store.drop(retired)
+            forget_manifest(connection, retired)
 
 
 def _describe(

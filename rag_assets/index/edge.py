@@ -89,17 +89,18 @@ class EdgeStore:
     def open(self, build_id: str) -> "EdgeBuild":
         """Open a finished build for this process alone."""
         if not self.exists(build_id):
-            raise BuildUnavailableError(
-                f"index build {build_id} is not in {self._folder}: run `opsgraph index`"
-            )
+            raise self._gone(build_id)
         lock = self._lock(build_id)
         try:
             folder = self._folder / build_id
             _read_ahead(folder)
             return EdgeBuild(edge.EdgeShard.load(str(folder)), folder, lock)
-        except Exception:
+        except Exception as error:
             lock.close()
-            raise
+            if self.exists(build_id):
+                raise
+            self.drop(build_id)  # a builder has just removed it: its lock file may be there again
+            raise self._gone(build_id) from error
 
     def exists(self, build_id: str) -> bool:
         """Whether a finished folder is there."""
@@ -110,6 +111,9 @@ class EdgeStore:
         for name in (build_id, f"{build_id}.partial"):
             shutil.rmtree(self._folder / name, ignore_errors=True)
         (self._folder / f"{build_id}.lock").unlink(missing_ok=True)
+
+    def _gone(self, build_id: str) -> BuildUnavailableError:
+        return BuildUnavailableError(f"index build {build_id} is not in {self._folder}: run `opsgraph index`")
 
     def _lock(self, build_id: str) -> IO[bytes]:
         handle = (self._folder / f"{build_id}.lock").open("ab")

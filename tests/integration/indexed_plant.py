@@ -26,7 +26,8 @@ class Plant:
         self.database_url = database_url
         self.documents = folder / "documents"
         self.documents.mkdir()
-        self.store = EdgeStore(folder / "index", wait_seconds=5)
+        self.folder = folder / "index"
+        self.store = EdgeStore(self.folder, wait_seconds=5)
         self.embedder = WordEmbedder()
 
     def write(self, name: str, text: str) -> None:

@@ -199,6 +199,41 @@ def test_old_builds_are_removed_but_not_those_in_use(plant: Plant) -> None:
     assert [plant.store.exists(build_id) for build_id in made] == [False, False, True, True, True]
 
 
+def test_a_document_in_many_places_is_no_fault_of_the_store(plant: Plant) -> None:
+    """Forbids that copies of a page stop every build: the sample looks at the first five of eight."""
+    for number in range(8):
+        plant.write(f"notice-{number}", "# Notice\n\nLock the drive before you open the hood.\n")
+    outcome = plant.build()
+
+    assert [check.detail for check in outcome.checks if not check.passed] == []
+
+
+@pytest.mark.parametrize("is_good", [True, False], ids=["retired", "rejected"])
+def test_what_could_not_be_removed_is_removed_by_the_next_builder(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, is_good: bool
+) -> None:
+    """Forbids a build that nobody asks for any more on the disk for ever: its removal was interrupted."""
+    for number in range(3):
+        plant.write("fan", f"# Fan\n\nEdition {number}.\n")
+        plant.build()
+    before = {path.name for path in plant.folder.iterdir() if path.is_dir()}
+    plant.write("fan", "# Fan\n\nEdition 4.\n")
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plant.store, "drop", lambda build_id: fail() if plant.store.exists(build_id) else None)
+        with pytest.raises(OSError, match="the disk is away"):
+            plant.build(gates=[lambda _: Check("gate", is_good, "")])
+    plant.write("fan", "# Fan\n\nEdition 5.\n")
+    plant.build()
+
+    left = {path.name for path in plant.folder.iterdir() if path.is_dir()}
+    assert len(left) == len(before) == 3
+    assert plant.alias() in left
+
+
 KILLED_BUILDER = """
 import os, signal, sys
 from pathlib import Path

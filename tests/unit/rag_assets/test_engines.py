@@ -215,3 +215,35 @@ def test_the_embedded_engine_lets_one_reader_in(tmp_path: Path) -> None:
         EdgeStore(tmp_path, wait_seconds=0.2).open(BUILD)
     first.close()
     EdgeStore(tmp_path, wait_seconds=0.2).open(BUILD).close()
+
+
+def test_a_build_that_is_removed_while_it_is_opened_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbids the engine's own words for a retired build, and a lock file that nobody removes any more."""
+    store = EdgeStore(tmp_path, wait_seconds=0.2)
+    store.create(BUILD, EMBEDDER.dimension).close()
+    monkeypatch.setattr("rag_assets.index.edge._read_ahead", lambda _: store.drop(BUILD))
+
+    with pytest.raises(BuildUnavailableError, match=f"{BUILD} is not in"):
+        store.open(BUILD)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_build_that_is_removed_while_its_lock_is_taken_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbids the same a moment earlier: the lock file is made anew in an empty place."""
+    store = EdgeStore(tmp_path, wait_seconds=0.2)
+    store.create(BUILD, EMBEDDER.dimension).close()
+    lock = EdgeStore._lock
+
+    def removed_before(self: EdgeStore, build_id: str) -> object:
+        store.drop(build_id)
+        return lock(self, build_id)
+
+    monkeypatch.setattr(EdgeStore, "_lock", removed_before)
+
+    with pytest.raises(BuildUnavailableError, match=f"{BUILD} is not in"):
+        store.open(BUILD)
+    assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,10 @@
 """A library that follows a change is the library that would have been counted from nothing."""
 
+import gc
 import random
+import weakref
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -137,3 +140,18 @@ def test_a_record_that_does_not_fit_the_store_is_not_trusted() -> None:
     followed: Contents = follow_contents(following, contents, Change(frozenset(), ()))  # type: ignore[arg-type]
 
     assert list(followed.tenants) == ["north"]
+
+
+def test_a_library_that_is_let_go_is_freed_at_once() -> None:
+    """Forbids a cycle: every swapped build then stays in memory until the garbage collector comes by."""
+    draw = random.Random(3)
+    contents = read_contents(HeldBuild({"a": document(draw, "a", "plant")}))  # type: ignore[arg-type]
+    gc.disable()
+    try:
+        library = TenantLibrary(contents.tenants["plant"].values(), contents.vectors)
+        assert library.excluded(date(2026, 6, 1), {}, None) == {}
+        held = weakref.ref(library)
+        del library
+        assert held() is None
+    finally:
+        gc.enable()
