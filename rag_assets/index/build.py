@@ -112,29 +112,31 @@ def build_index(
     settings = settings or ChunkerSettings()
     with psycopg.connect(database_url, autocommit=True) as connection, _builder_lock(connection, alias):
         _remove_interrupted(connection, store, alias)
-        heads = corpus_heads(connection)
-        if not heads:
-            raise EmptyCorpusError(
-                "there is no document to index: read a folder with `opsgraph index PATH` first"
-            )
-        stamps = (POINT_FORMAT, embedder.name, str(embedder.dimension), settings.name)
-        digest = corpus_digest(heads, *stamps)
-        live = builds.current_build(connection, alias)
-        if live and live.corpus_digest == digest and store.exists(live.build_id):
-            if is_asked_for and builds.rolled_back_build(connection, alias):
-                builds.keep_build(connection, alias)
-            reason = f"{live.build_id} already holds this corpus and passed when it was built"
-            return _not_built(BuildStatus.UNCHANGED, live, reason)
-        left = None if is_asked_for else builds.rolled_back_build(connection, alias)
-        if live and left:
-            reason = (
-                f"{live.build_id} answers since somebody went back to it from {left}, and the corpus has "
-                "changed: index with `opsgraph index`, or go forward with `opsgraph index-rollback`"
-            )
-            return _not_built(BuildStatus.HELD, live, reason)
-        plan = _plan(connection, store, live, heads, stamps)
+        with _one_moment(connection):
+            heads = corpus_heads(connection)
+            if not heads:
+                raise EmptyCorpusError(
+                    "there is no document to index: read a folder with `opsgraph index PATH` first"
+                )
+            stamps = (POINT_FORMAT, embedder.name, str(embedder.dimension), settings.name)
+            digest = corpus_digest(heads, *stamps)
+            live = builds.current_build(connection, alias)
+            if live and live.corpus_digest == digest and store.exists(live.build_id):
+                if is_asked_for and builds.rolled_back_build(connection, alias):
+                    builds.keep_build(connection, alias)
+                reason = f"{live.build_id} already holds this corpus and passed when it was built"
+                return _not_built(BuildStatus.UNCHANGED, live, reason)
+            left = None if is_asked_for else builds.rolled_back_build(connection, alias)
+            if live and left:
+                reason = (
+                    f"{live.build_id} answers since somebody went back to it from {left}, and the corpus has "
+                    "changed: index with `opsgraph index`, or go forward with `opsgraph index-rollback`"
+                )
+                return _not_built(BuildStatus.HELD, live, reason)
+            plan = _plan(connection, store, live, heads, stamps)
+            documents = load_corpus(connection, plan.difference.changed)
         keeper = PostgresKeeper(connection)
-        made = make_points(load_corpus(connection, plan.difference.changed), embedder, keeper, settings)
+        made = make_points(documents, embedder, keeper, settings)
         manifest = {**plan.difference.kept, **manifest_of(plan.difference.changed, made.points)}
         build = _describe(connection, store, embedder, settings, digest, manifest, made, plan.base)
         builds.start_build(connection, build, alias)
@@ -204,6 +206,14 @@ def _builder_lock(connection: psycopg.Connection[Any], alias: str) -> Generator[
         connection.execute(
             "select pg_advisory_unlock(hashtextextended('rag.index_builds/' || %s, 0))", (alias,)
         )
+
+
+@contextmanager
+def _one_moment(connection: psycopg.Connection[Any]) -> Generator[None]:
+    """Everything is read as of the first look: a source may write meanwhile, the next builder sees it."""
+    with connection.transaction():
+        connection.execute("set transaction isolation level repeatable read")
+        yield
 
 
 def _remove_interrupted(connection: psycopg.Connection[Any], store: VectorStore, alias: str) -> None:

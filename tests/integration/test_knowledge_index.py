@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from indexed_plant import Plant
 
-from rag_assets.index import builds
+from rag_assets.index import builds, corpus
 from rag_assets.index.build import BuildStatus, EmptyCorpusError
 from rag_assets.index.contract import IndexPoint
 from rag_assets.index.edge import EdgeWriter
@@ -206,6 +207,29 @@ def test_a_document_in_many_places_is_no_fault_of_the_store(plant: Plant) -> Non
     outcome = plant.build()
 
     assert [check.detail for check in outcome.checks if not check.passed] == []
+
+
+def test_a_corpus_that_changes_while_it_is_read_is_read_as_of_one_moment(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbids a build on record as the corpus that it is not of: nobody would ever build it again.
+
+    A source is gone for as long as the builder takes from listing documents to loading them.
+    """
+    listed = corpus.corpus_heads
+    with psycopg.connect(plant.database_url, autocommit=True) as connection:
+
+        def then_gone(*given: Any) -> Any:
+            heads = listed(*given)
+            connection.execute("delete from rag.documents where document_id = 'seal'")
+            return heads
+
+        monkeypatch.setattr("rag_assets.index.build.corpus_heads", then_gone)
+        plant.build()
+    monkeypatch.undo()
+    plant.build()
+
+    assert plant.find("pump seal")[0] == "seal"
 
 
 @pytest.mark.parametrize("is_good", [True, False], ids=["retired", "rejected"])
