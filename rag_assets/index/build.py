@@ -126,13 +126,9 @@ def build_index(
                     builds.keep_build(connection, alias)
                 reason = f"{live.build_id} already holds this corpus and passed when it was built"
                 return _not_built(BuildStatus.UNCHANGED, live, reason)
-            left = None if is_asked_for else builds.rolled_back_build(connection, alias)
-            if live and left:
-                reason = (
-                    f"{live.build_id} answers since somebody went back to it from {left}, and the corpus has "
-                    "changed: index with `opsgraph index`, or go forward with `opsgraph index-rollback`"
-                )
-                return _not_built(BuildStatus.HELD, live, reason)
+            held = None if is_asked_for else _held(connection, alias)
+            if held:
+                return held
             plan = _plan(connection, store, live, heads, stamps)
             documents = load_corpus(connection, plan.difference.changed)
         keeper = PostgresKeeper(connection)
@@ -145,14 +141,18 @@ def build_index(
         passed = all(check.passed for check in checks)
         if passed:
             with connection.transaction():
-                store_manifest(connection, build.build_id, manifest, plan.base, plan.difference.kept)
-                builds.publish(connection, build.build_id, checks, alias)
-        else:
+                builds.hold_alias(connection, alias)
+                held = None if is_asked_for else _held(connection, alias)
+                if held is None:
+                    store_manifest(connection, build.build_id, manifest, plan.base, plan.difference.kept)
+                    builds.publish(connection, build.build_id, checks, alias)
+        if held or not passed:
             # The data first: of one that is still on record as building the next builder removes the rest.
             store.drop(build.build_id)
-            builds.reject(connection, build.build_id, checks)
+            taken_back = [Check("still_wanted", False, held.reason)] if held else []
+            builds.reject(connection, build.build_id, [*checks, *taken_back])
         _remove_old(connection, store, alias)
-        return BuildOutcome(
+        return held or BuildOutcome(
             BuildStatus.PUBLISHED if passed else BuildStatus.REJECTED,
             build.build_id,
             build.document_count,
@@ -162,6 +162,19 @@ def build_index(
             written_count=len(made.points),
             base_build_id=plan.base,
         )
+
+
+def _held(connection: psycopg.Connection[Any], alias: str) -> BuildOutcome | None:
+    """What is to be said where a person has gone back to the live build; None where nobody has."""
+    live = builds.current_build(connection, alias)
+    left = builds.rolled_back_build(connection, alias)
+    if live is None or left is None:
+        return None
+    reason = (
+        f"{live.build_id} answers since somebody went back to it from {left}, and the corpus has "
+        "changed: index with `opsgraph index`, or go forward with `opsgraph index-rollback`"
+    )
+    return _not_built(BuildStatus.HELD, live, reason)
 
 
 def _not_built(status: BuildStatus, live: IndexBuild, reason: str) -> BuildOutcome:

@@ -96,6 +96,11 @@ def start_build(connection: psycopg.Connection[Any], build: IndexBuild, alias: s
     )
 
 
+def hold_alias(connection: psycopg.Connection[Any], alias: str = ALIAS) -> None:
+    """Keep the alias where it is until the transaction ends."""
+    connection.execute("select from rag.index_aliases where alias = %s for update", (alias,))
+
+
 def publish(
     connection: psycopg.Connection[Any], build_id: str, checks: Sequence[Check], alias: str = ALIAS
 ) -> None:
@@ -111,7 +116,7 @@ def publish(
 
 
 def reject(connection: psycopg.Connection[Any], build_id: str, checks: Sequence[Check]) -> None:
-    """Mark a build as unfit; the alias stays where it is."""
+    """Mark a build as one that must not answer, and why; the alias stays where it is."""
     with connection.transaction():
         _finish(connection, build_id, "rejected", checks)
 

@@ -169,6 +169,27 @@ def test_a_rollback_holds_until_a_person_ends_it(plant: Plant) -> None:
     assert plant.build(is_asked_for=False).status is BuildStatus.HELD
 
 
+@pytest.mark.parametrize("is_asked_for", [True, False])
+def test_a_rollback_holds_against_a_builder_that_is_under_way(plant: Plant, is_asked_for: bool) -> None:
+    """Forbids that a build which began before a person went back moves the alias forward after it."""
+    first = plant.build()
+    plant.write("fan", "# Fan\n\nWrong.\n")
+    plant.build()
+    plant.write("belt", "# Drive belt\n\nNew.\n")
+
+    def go_back(_: object) -> Check:
+        assert plant.roll_back() == first.build_id
+        return Check("gate", True, "")
+
+    outcome = plant.build(gates=[go_back], is_asked_for=is_asked_for)
+
+    assert outcome.status is (BuildStatus.PUBLISHED if is_asked_for else BuildStatus.HELD)
+    assert plant.alias() == outcome.build_id
+    assert (outcome.build_id == first.build_id) is not is_asked_for
+    folders = [path.name for path in plant.folder.iterdir() if path.is_dir()]
+    assert len(folders) == (3 if is_asked_for else 2)
+
+
 def test_indexing_the_corpus_of_the_older_build_ends_the_hold(plant: Plant) -> None:
     """Forbids a hold that lasts although a person has put the corpus right and indexed it."""
     first = plant.build()
