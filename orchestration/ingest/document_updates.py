@@ -14,9 +14,10 @@ from typing import Any
 
 import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from orchestration.ingest.offsets import Bounds, LandingError, PartitionId, broker_bounds
+from orchestration.ingest.topics import admin_client
 
 TOPIC = "knowledge-updates"
 CONSUMER = "knowledge"
@@ -43,7 +44,7 @@ class ReadUpdates:
 
 def ensure_topic(bootstrap_servers: str) -> None:
     """Make the topic where it is missing: compacted, so that it keeps the last word on each document."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = admin_client(bootstrap_servers)
     new = NewTopic(TOPIC, _PARTITIONS, 1, config={"cleanup.policy": "compact"})
     for future in admin.create_topics([new]).values():
         try:
@@ -64,7 +65,7 @@ def read_updates(bootstrap_servers: str, database_url: str, apply: Apply) -> Rea
     Raises:
         LandingError: The broker does not answer, or another reader moved the position meanwhile.
     """
-    bounds = broker_bounds(AdminClient({"bootstrap.servers": bootstrap_servers}), [TOPIC])
+    bounds = broker_bounds(admin_client(bootstrap_servers), [TOPIC])
     messages = offsets = 0
     with psycopg.connect(database_url, autocommit=True) as connection:
         for partition, limits in sorted(bounds.items(), key=lambda item: item[0]):
@@ -75,7 +76,7 @@ def read_updates(bootstrap_servers: str, database_url: str, apply: Apply) -> Rea
 
 def waiting(bootstrap_servers: str, database_url: str) -> str:
     """Offsets that wait, as evidence for a run key; empty when nothing does."""
-    bounds = broker_bounds(AdminClient({"bootstrap.servers": bootstrap_servers}), [TOPIC])
+    bounds = broker_bounds(admin_client(bootstrap_servers), [TOPIC])
     with psycopg.connect(database_url, autocommit=True) as connection:
         parts = [
             f"{partition}:{limits.end}"

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
-from confluent_kafka.admin import AdminClient
 
 from orchestration.ingest.leases import SERVICE_LEASE, holder_of, topic_lease
 from orchestration.ingest.offsets import (
@@ -21,6 +20,7 @@ from orchestration.ingest.offsets import (
     positions,
 )
 from orchestration.ingest.services import LandingServices
+from orchestration.ingest.topics import admin_client
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def lag(services: LandingServices, topics: Sequence[str]) -> dict[PartitionId, R
 
     Nobody can say it of a topic that is refused: it is left out, so that the others are landed.
     """
-    admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
+    admin = admin_client(services.bootstrap_servers)
     partitions, refused = described(admin, topics)
     there = [topic for topic in topics if topic not in refused]
     bounds = bounds_of(admin, partitions)

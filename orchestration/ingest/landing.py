@@ -38,6 +38,7 @@ from orchestration.ingest.pipeline import LandingPipeline, PipelineSettings
 from orchestration.ingest.producer import DeliveryError, MessageProducer
 from orchestration.ingest.run_limits import RunLimits, SizeGate
 from orchestration.ingest.services import LandingServices
+from orchestration.ingest.topics import admin_client
 
 FOLLOW_POLL_S = 0.2
 FOLLOW_TIMEOUT_S = 300.0
@@ -144,7 +145,7 @@ class _Landing:
         self._topic, self._services, self._contracts = topic, services, contracts
         self._until, self._run_id, self._settings = until, run_id, settings
         self._started = time.perf_counter()
-        self._admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
+        self._admin = admin_client(services.bootstrap_servers)
         self._target: Plan | None = None
 
     def land(self) -> LandingReport:

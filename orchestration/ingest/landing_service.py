@@ -39,6 +39,7 @@ from orchestration.ingest.sink_states import (
     Sink,
     sink_of,
 )
+from orchestration.ingest.topics import admin_client
 
 log = logging.getLogger(__name__)
 PLAN_CHECK_S = 5.0  # how soon new partitions and recreated topics are noticed
@@ -141,7 +142,7 @@ class LandingService:
         if error is None:
             self._breakers.succeeded(Sink.LAKE)
         else:
-            self._breakers.failed(Sink.DISK if sink_of(error) is Sink.DISK else Sink.LAKE, error)
+            self._breakers.failed(Sink.LAKE, error)  # also for a full disk: Postgres' disk may have room
 
     def _hold_and_land(self) -> None:
         with ExitStack() as stack:
@@ -174,7 +175,7 @@ class LandingService:
         return None
 
     def _land(self, leases: list[Lease], share: PartitionShare | None) -> None:
-        admin = AdminClient({"bootstrap.servers": self._services.bootstrap_servers})
+        admin = admin_client(self._services.bootstrap_servers)
         fit = set(self._refused.judge(admin, self._topics))
         there = set(described(admin, self._topics)[0])
         found = {partition for partition in there if partition.topic in fit}

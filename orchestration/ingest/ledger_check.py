@@ -16,7 +16,6 @@ from enum import StrEnum
 from typing import Any
 
 import psycopg
-from confluent_kafka.admin import AdminClient
 
 from orchestration.ingest.contracts import TopicContract
 from orchestration.ingest.lake import LakePosition, PartitionKey
@@ -30,6 +29,7 @@ from orchestration.ingest.ledger_stores import (
 )
 from orchestration.ingest.offsets import CONSUMER, Bounds, PartitionId, Range, broker_bounds
 from orchestration.ingest.services import LandingServices
+from orchestration.ingest.topics import admin_client
 
 LAKE_MAY_LAG = timedelta(minutes=15)
 """A flush is due after a minute; a lake that is away is tried again every ten seconds."""
@@ -176,7 +176,7 @@ def _gather(services: LandingServices, contract: TopicContract, is_full: bool) -
     raw = {**{key: row.counts.landed for key, row in known.items() if not row.is_retired}, **raw}
     if in_lake is not None:
         in_lake = {**{key: row.counts.landed for key, row in known.items()}, **in_lake}
-    admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
+    admin = admin_client(services.bootstrap_servers)
     bounds = broker_bounds(admin, [contract.topic])
     keys: set[PartitionKey] = {(item.topic_id, item.partition) for item in bounds}
     keys |= ledger.keys() | offsets.keys() | {(topic_id, number) for topic_id, number, _ in raw}

@@ -19,7 +19,6 @@ import numpy as np
 import polars as pl
 import psycopg
 import pyarrow as pa
-from confluent_kafka.admin import AdminClient
 
 from orchestration.ingest.batch import Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk, RangeReader
@@ -31,6 +30,7 @@ from orchestration.ingest.offsets import Bounds, LandingError, PartitionId, Rang
 from orchestration.ingest.pii import PiiVault
 from orchestration.ingest.poison import build_around_poison
 from orchestration.ingest.services import LandingServices
+from orchestration.ingest.topics import admin_client
 
 READ_MESSAGES, READ_BYTES = 50_000, 32 * 1024 * 1024
 
@@ -111,7 +111,7 @@ class Sources:
         self._table = Lake(services.lake_url, services.catalog_uri).existing_table(contract)
         self._bounds: dict[PartitionId, Bounds] = {}
         with suppress(LandingError):  # the broker is away, or has no such topic: the lake may do
-            admin = AdminClient({"bootstrap.servers": services.bootstrap_servers})
+            admin = admin_client(services.bootstrap_servers)
             self._bounds = broker_bounds(admin, [contract.topic])
 
     def rebuild(self, chosen: Sequence[Landed], source: Source | None) -> Iterator[Rebuilt | str]:

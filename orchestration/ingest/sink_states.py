@@ -106,7 +106,11 @@ class Breakers:
             before = self._states[sink]
             now = datetime.now(UTC)
             if not before.is_open:
-                log.warning("%s can't be written to (%s): landing waits, positions stay", sink.value, reason)
+                log.warning(
+                    "%s can't be written to (%s): %s", sink.value, reason,
+                    "rows land in Postgres, from which it catches up" if sink is Sink.LAKE
+                    else "landing waits, positions stay",
+                )  # fmt: skip
                 self._outages.append(Outage(sink, reason, now))
             opened = before.since if before.is_open else now
             self._states[sink] = SinkState(True, opened, reason, before.failures + 1)

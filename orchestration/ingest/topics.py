@@ -41,6 +41,11 @@ class TopicChanges:
     extended: tuple[str, ...]
 
 
+def admin_client(bootstrap_servers: str) -> AdminClient:
+    """A client that prints nothing of lost connections: what is asked of it fails with the reason."""
+    return AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+
+
 def dead_letter_topic(topic: str) -> str:
     """Topic of the messages that landing refused, with their original bytes."""
     return f"{topic}.dlq"
@@ -77,7 +82,7 @@ def ensure_topics(bootstrap_servers: str, contracts: Mapping[str, TopicContract]
     Raises:
         TopicError: The cluster does not answer, or refused a topic.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = admin_client(bootstrap_servers)
     wanted = wanted_topics(contracts)
     present = _partition_counts(admin, bootstrap_servers)
     missing = [

@@ -15,13 +15,13 @@ def failures_wait(bootstrap_servers: str, database_url: str) -> bool:
     if not bootstrap_servers:
         return False
     import psycopg
-    from confluent_kafka.admin import AdminClient
 
     from ml.datasets.maturity import FAILURE_TOPIC
     from orchestration.ingest.offsets import LandingError, broker_bounds, plan, positions
+    from orchestration.ingest.topics import admin_client
 
     try:
-        bounds = broker_bounds(AdminClient({"bootstrap.servers": bootstrap_servers}), [FAILURE_TOPIC])
+        bounds = broker_bounds(admin_client(bootstrap_servers), [FAILURE_TOPIC])
     except LandingError as error:
         log.warning("%s Labels end at the last failure that is built.", error)
         return True

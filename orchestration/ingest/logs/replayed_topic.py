@@ -8,12 +8,12 @@ import time
 from dataclasses import dataclass
 
 import psycopg
-from confluent_kafka.admin import AdminClient
 
 from orchestration.ingest.heartbeats import is_alive
 from orchestration.ingest.logs import window_store
 from orchestration.ingest.logs.window_service import NAME, TOPIC, WindowService
 from orchestration.ingest.offsets import broker_bounds
+from orchestration.ingest.topics import admin_client
 
 POLL_S = 0.5
 
@@ -44,7 +44,7 @@ def judge_replayed(database_url: str, bootstrap_servers: str, tenant_id: str) ->
         PositionMovedError: Somebody else counts at the same time without giving signs of life.
         LandingError: The broker does not answer.
     """
-    bounds = broker_bounds(AdminClient({"bootstrap.servers": bootstrap_servers}), [TOPIC])
+    bounds = broker_bounds(admin_client(bootstrap_servers), [TOPIC])
     with psycopg.connect(database_url, autocommit=True) as connection:
         while is_alive(connection, NAME):
             known = window_store.positions(connection, TOPIC)

@@ -23,6 +23,7 @@ from orchestration.ingest.logs.tenant_windows import Judged, TenantWindows, stag
 from orchestration.ingest.logs.topic_reader import TopicReader
 from orchestration.ingest.logs.window_store import PositionMovedError
 from orchestration.ingest.offsets import Bounds, LandingError, PartitionId, broker_bounds, plan
+from orchestration.ingest.topics import admin_client
 from orchestration.ingest.windows import WINDOW
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class WindowService:
         """
         with psycopg.connect(self._database_url) as connection:
             self._show_life(connection)
-            admin = AdminClient({"bootstrap.servers": self._servers})
+            admin = admin_client(self._servers)
             bounds = broker_bounds(admin, [TOPIC])
             starts = self._starts(connection, bounds)
             self._load_tenants(connection)
