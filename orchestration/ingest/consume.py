@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from orchestration.ingest.fetch import Fetched, Fetcher
+from orchestration.ingest.fetch import Fetched, Fetcher, UnreadableBatchError
 from orchestration.ingest.kafka_records import Messages, joined
 from orchestration.ingest.offsets import PartitionId, Range
 
@@ -109,6 +109,8 @@ class RangeReader:
         self._batch_messages, self._batch_bytes, self._window_s = batch_messages, batch_bytes, window_s
         self._window_start: float | None = None
         self._held: frozenset[PartitionId] = frozenset()
+        self.unreadable: dict[PartitionId, UnreadableBatchError] = {}
+        """Partitions that are read no further, because the next batch of each is damaged."""
         self._fetcher = Fetcher(
             bootstrap_servers, {item: progress.seen for item, progress in self._progress.items()}
         )
@@ -129,13 +131,16 @@ class RangeReader:
 
         Raises:
             KafkaException: A broker refuses.
-            LandingError: An assigned offset no longer exists, or can't be read.
+            LandingError: An assigned offset no longer exists.
         """
         if not self._progress:
             return []
         if not any(map(self._is_full, self._progress.values())):
-            for item in self._fetch():
-                self._add(item)
+            try:
+                for item in self._fetch():
+                    self._add(item)
+            except UnreadableBatchError as error:  # what comes before it goes its way, so do the others
+                self._give_up(error)
         return self._due(is_wanted)
 
     def hold(self, partitions: frozenset[PartitionId]) -> None:
@@ -164,9 +169,16 @@ class RangeReader:
         if self._window_start is None:
             self._window_start = time.monotonic()
 
+    def _give_up(self, error: UnreadableBatchError) -> None:
+        self.unreadable[error.partition] = error
+        progress = self._progress[error.partition]
+        if self._is_bounded:
+            progress.target = progress.seen
+        self._leave_out()
+
     def _leave_out(self) -> None:
         finished = {item for item, progress in self._progress.items() if progress.is_finished}
-        self._fetcher.leave_out(self._held | finished)
+        self._fetcher.leave_out(self._held | finished | self.unreadable.keys())
 
     def _due(self, is_wanted: bool) -> list[Chunk]:
         waiting = [item for item in self._progress.values() if item.seen > item.next_lo]

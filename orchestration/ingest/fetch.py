@@ -10,7 +10,7 @@ what concerns asking brokers. Avoid windows and chunks: `consume` has them.
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,16 @@ from kafka.net.selector import NetworkSelector
 from kafka.protocol.consumer import FetchRequest
 from kafka.structs import TopicPartition
 
-from orchestration.ingest.kafka_records import Aborted, Messages, end_of, read_records
-from orchestration.ingest.offsets import LandingError, PartitionId
+from orchestration.ingest.kafka_records import (
+    NO_MESSAGES,
+    Aborted,
+    Messages,
+    RecordFormatError,
+    end_of,
+    read_records,
+    readable_part,
+)
+from orchestration.ingest.offsets import LandingError, PartitionId, TopicRefusedError
 
 log = logging.getLogger(__name__)
 READ_COMMITTED = 1
@@ -63,6 +71,20 @@ class Fetched:
     end: int
 
 
+class UnreadableBatchError(TopicRefusedError):
+    """A partition can't be read from an offset on: what the broker keeps there is damaged."""
+
+    def __init__(self, partition: PartitionId, offset: int, reason: str) -> None:
+        """Say where and why."""
+        super().__init__(
+            partition.topic,
+            f"{partition}: offset {offset} can't be read: {reason}. Nothing from there on was landed. If the "
+            "broker has no whole copy, delete the records up to the end of that batch "
+            "(kafka-delete-records): landing then counts them as absent, says so, and goes on.",
+        )
+        self.partition, self.offset = partition, offset
+
+
 class Fetcher:
     """Reads partitions from positions of its own, one request per broker at a time. For one thread."""
 
@@ -98,7 +120,9 @@ class Fetcher:
             patience_s: For how long; by default until the timeout.
 
         Raises:
-            LandingError: A position no longer exists, or the topic was recreated, or its bytes are broken.
+            LandingError: A position no longer exists, or the topic was recreated.
+            UnreadableBatchError: The next batch of a partition is damaged; leave that partition out and
+                fetch again for the others.
             KafkaException: A broker refuses.
         """
         deadline = time.monotonic() + timeout_s
@@ -163,37 +187,33 @@ class Fetcher:
             self._rest(error)
             return []
         self._failures = 0
-        has_ids = future.value.API_VERSION >= WITH_TOPIC_IDS
-        known = {(item.topic_id if has_ids else item.topic, item.partition): item for item in asked}
-        answers: dict[PartitionId, Any] = {}
-        for topic in future.value.responses:
-            for answer in topic.partitions:
-                partition = known.get((topic.topic_id if has_ids else topic.topic, answer.partition_index))
-                if partition is not None:
-                    answers[partition] = answer
+        if future.value.error_code:
+            reason = kafka_errors.for_code(future.value.error_code).__name__
+            raise KafkaException(KafkaError(future.value.error_code, f"broker {node}: {reason}"))
+        answers = _by_partition(future.value, asked)
         is_empty = not any(answer.records or answer.error_code for answer in answers.values())
-        read: list[tuple[PartitionId, Any, int]] = []
+        read: list[Fetched] = []
         for partition, answer in answers.items():
-            if partition in self._left_out:
+            start = asked[partition]
+            # A partition that changed its leader was asked for at both: the second answer comes too late.
+            if partition in self._left_out or self._positions[partition] != start:
                 continue
             if answer.error_code:
                 self._failed(partition, answer.error_code)
                 continue
             self._unknown_since.pop(partition, None)
-            end = end_of(answer.records) if answer.records else None
-            if end is None and is_empty and answer.last_stable_offset > asked[partition]:
+            if answer.records:
+                read.append(_read(partition, answer, start))
+            elif is_empty and answer.last_stable_offset > start:
                 end = self._end_of_nothing(partition, answer.last_stable_offset)
-            if end is not None and end > asked[partition]:
-                read.append((partition, answer, end))
+                if end is not None:
+                    read.append(Fetched(partition, NO_MESSAGES, end))
         # Those that gave something go to the end: a broker fills its answer in the order of the request.
-        for partition, _, end in read:
-            self._empty.pop(partition, None)
-            del self._positions[partition]
-            self._positions[partition] = end
-        return [
-            Fetched(partition, self._messages(partition, answer, asked[partition]), end)
-            for partition, answer, end in read
-        ]
+        for item in read:
+            self._empty.pop(item.partition, None)
+            del self._positions[item.partition]
+            self._positions[item.partition] = item.end
+        return read
 
     def _end_of_nothing(self, partition: PartitionId, last_stable_offset: int) -> int | None:
         """The end of offsets that hold nothing any more (compacted away), once several answers say so."""
@@ -201,17 +221,6 @@ class Fetcher:
         if self._empty[partition] < CERTAIN_AFTER:
             return None
         return last_stable_offset
-
-    def _messages(self, partition: PartitionId, answer: Any, start: int) -> Messages:
-        aborted = [Aborted(item.producer_id, item.first_offset) for item in answer.aborted_transactions or ()]
-        try:
-            return read_records(answer.records or b"", start, aborted)
-        except LandingError as error:
-            raise LandingError(
-                f"{partition}: {error}. Nothing from offset {start} on was landed. If the broker has no "
-                "whole copy, delete the records up to the end of that batch (kafka-delete-records): landing "
-                "then counts them as absent, says so, and goes on."
-            ) from error
 
     def _failed(self, partition: PartitionId, code: int) -> None:
         position = self._positions[partition]
@@ -237,6 +246,37 @@ class Fetcher:
                 f"partition, for {UNKNOWN_AFTER_S:g} s: it was deleted or recreated, or its broker is away. "
                 "What was landed stays; landing starts again with what is there."
             )
+
+
+def _by_partition(value: Any, asked: Collection[PartitionId]) -> dict[PartitionId, Any]:
+    has_ids = value.API_VERSION >= WITH_TOPIC_IDS
+    known = {(item.topic_id if has_ids else item.topic, item.partition): item for item in asked}
+    answers: dict[PartitionId, Any] = {}
+    for topic in value.responses:
+        for answer in topic.partitions:
+            partition = known.get((topic.topic_id if has_ids else topic.topic, answer.partition_index))
+            if partition is not None:
+                answers[partition] = answer
+    return answers
+
+
+def _read(partition: PartitionId, answer: Any, start: int) -> Fetched:
+    """What an answer holds before the first batch that can't be read: the next one begins with that."""
+    aborted = [Aborted(item.producer_id, item.first_offset) for item in answer.aborted_transactions or ()]
+    try:
+        return _fetched(partition, answer.records, start, aborted)
+    except RecordFormatError as error:
+        readable = readable_part(answer.records)
+        if (end_of(readable) or 0) <= start:
+            raise UnreadableBatchError(partition, start, str(error)) from error
+    return _fetched(partition, readable, start, aborted)
+
+
+def _fetched(partition: PartitionId, records: bytes, start: int, aborted: Sequence[Aborted]) -> Fetched:
+    end = end_of(records)
+    if end is None or end <= start:  # a broker never cuts the first batch off
+        raise RecordFormatError(f"no batch of {len(records)} bytes reaches it: the head of one is damaged")
+    return Fetched(partition, read_records(records, start, aborted), end)
 
 
 def _request(positions: Mapping[PartitionId, int], least_bytes: int, patience_s: float) -> FetchRequest:

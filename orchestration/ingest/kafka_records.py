@@ -11,17 +11,17 @@ Source of the format: Apache Kafka documentation, "Message Format".
 
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from orchestration.ingest.avro_container import AvroContainer
 from orchestration.ingest.contracts.avro_writer import write_long
+from orchestration.ingest.kafka_codecs import GOES_ON, LOW_BITS, VARINT_BITS, decompressed, unsigned
 from orchestration.ingest.offsets import LandingError
 from orchestration.ingest.payloads import Payloads, Places, picked
 
@@ -31,10 +31,10 @@ and last time, producer id, producer epoch, first sequence, number of records.""
 OVERHEAD = 12  # base offset and length, which the length does not count
 MAGIC, MAGIC_PLACE = 2, 16
 CODEC_BITS, TRANSACTIONAL, CONTROL = 0x07, 0x10, 0x20
-CODECS = {1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
-SNAPPY_MAGIC, SNAPPY_HEAD = b"\x82SNAPPY\x00", 16  # Java's framing: blocks with their sizes
 ABORT = b"\x00\x00\x00\x00"  # key of the control record that ends an aborted transaction: version 0, type 0
-GOES_ON, LOW_BITS, VARINT_BITS, LONGEST_VARINT = 0x80, 0x7F, 7, 10
+LONGEST_VARINT = 10
+DAMAGES = (IndexError, ValueError, OverflowError, OSError, struct.error)
+"""What reading damaged bytes raises."""
 Headers = Sequence[tuple[str, bytes | str | None]]
 Bytes = NDArray[np.uint8]
 Spans = NDArray[np.int64]
@@ -188,12 +188,31 @@ NO_MESSAGES = Messages(
 
 
 def end_of(records: bytes) -> int | None:
-    """Offset after the last whole batch of an answer; None where it holds none."""
+    """Offset after the last whole batch of an answer; None where it holds none.
+
+    Raises:
+        RecordFormatError: A batch is not in the format of Kafka 0.11 and later, or its head is damaged.
+    """
     end = None
     for place, _ in _batches(records):
         base, _, _, _, _, _, last_delta, *_ = HEAD.unpack_from(records, place)
+        if last_delta < 0 or (end is not None and base < end):
+            raise RecordFormatError(
+                f"the batch at offset {base} ends {last_delta} offsets after it and follows offset {end}"
+            )
         end = base + last_delta + 1
     return end
+
+
+def readable_part(records: bytes) -> bytes:
+    """The batches of an answer before the first one that can't be read."""
+    end = 0
+    with suppress(RecordFormatError):
+        for place, stop in _batches(records):
+            end_of(records[:stop])
+            read_records(records[place:stop], 0)
+            end = stop
+    return records[:end]
 
 
 def read_records(records: bytes, start: int, aborted: Sequence[Aborted] = ()) -> Messages:
@@ -219,15 +238,17 @@ def read_records(records: bytes, start: int, aborted: Sequence[Aborted] = ()) ->
             aborting.add(ahead.popleft().producer_id)
         content = memoryview(records)[place + HEAD.size : stop]
         try:
+            if not count:  # compaction keeps a batch without records for its producer's sequence
+                continue
             if attributes & CONTROL:
                 marker = _columns(bytes(content), np.array([base]), np.array([count])).record(0)
                 if marker.key == ABORT:
                     aborting.discard(producer)
-            elif count and not (attributes & TRANSACTIONAL and producer in aborting):
-                bodies.append(_decompressed(content, attributes & CODEC_BITS))
+            elif not (attributes & TRANSACTIONAL and producer in aborting):
+                bodies.append(decompressed(content, attributes & CODEC_BITS))
                 bases.append(base)
                 counts.append(count)
-        except (IndexError, ValueError, OSError) as error:
+        except DAMAGES as error:
             raise RecordFormatError(
                 f"the batch at offsets {base} to {base + last_delta} can't be read: {error}"
             ) from error
@@ -235,7 +256,7 @@ def read_records(records: bytes, start: int, aborted: Sequence[Aborted] = ()) ->
         return NO_MESSAGES
     try:
         found = _columns(b"".join(bodies), np.array(bases), np.array(counts))
-    except (IndexError, ValueError, OSError) as error:
+    except DAMAGES as error:
         raise RecordFormatError(f"batches from offset {bases[0]} to {end_of(records)}: {error}") from error
     return found if found.offsets[0] >= start else found[int(np.searchsorted(found.offsets, start)) :]
 
@@ -261,37 +282,12 @@ def _batches(records: bytes) -> Iterator[tuple[int, int]]:
                 f"the batch at offset {base} has message format {records[place + MAGIC_PLACE]}, from before "
                 "Kafka 0.11. Copy the topic with a current client, then land the copy."
             )
+        if length < HEAD.size - OVERHEAD:
+            raise RecordFormatError(f"the batch at offset {base} says that {length} bytes follow")
         if stop > len(records):
             return
         yield place, stop
         place = stop
-
-
-def _decompressed(content: memoryview, codec: int) -> bytes:
-    if not codec:
-        return bytes(content)
-    name = CODECS.get(codec)
-    if name is None:
-        raise ValueError(f"compression {codec} is unknown")
-    if name == "snappy":
-        return _unsnapped(bytes(content))
-    with pa.CompressedInputStream(pa.BufferReader(pa.py_buffer(content)), name) as stream:
-        return stream.read()
-
-
-def _unsnapped(content: bytes) -> bytes:
-    """Snappy says the size before each block; Java's clients frame several blocks."""
-    blocks: list[bytes] = []
-    if content.startswith(SNAPPY_MAGIC):
-        place = SNAPPY_HEAD
-        while place < len(content):
-            (size,) = struct.unpack_from(">i", content, place)
-            blocks.append(content[place + 4 : place + 4 + size])
-            place += 4 + size
-    else:
-        blocks.append(content)
-    sizes = [_unsigned(block)[0] for block in blocks]
-    return b"".join(map(partial(pa.decompress, codec="snappy", asbytes=True), blocks, sizes))
 
 
 _RECORDS = AvroContainer({"type": "record", "name": "batch", "fields": [{"name": "record", "type": "bytes"}]})
@@ -331,6 +327,8 @@ def _record_begins(body: bytes, count: int) -> Places:
     """
     if not count:
         return np.zeros(0, np.int64)
+    if not 0 < count <= len(body):
+        raise ValueError(f"{len(body)} bytes hold no {count} records")
     sizes = _RECORDS.read(count, body)["record"].bin.size().to_numpy().astype(np.int64)
     lengths = np.ones(count, np.int64)
     for limit in _LENGTH_LIMITS:
@@ -359,19 +357,8 @@ def _varints(body: Bytes, places: Places) -> tuple[NDArray[np.int64], Places]:
 
 
 def _varint(body: Bytes, place: int) -> tuple[int, int]:
-    number, after = _unsigned(body[place : place + LONGEST_VARINT].tolist())
+    number, after = unsigned(body[place : place + LONGEST_VARINT].tolist())
     return (number >> 1) ^ -(number & 1), place + after
-
-
-def _unsigned(content: Iterable[int]) -> tuple[int, int]:
-    """The number at the begin of some bytes, and how many of them it takes."""
-    number = shift = size = 0
-    for size, byte in enumerate(content, 1):
-        number |= (byte & LOW_BITS) << shift
-        shift += VARINT_BITS
-        if byte < GOES_ON:
-            return number, size
-    raise ValueError("a number has no end")
 
 
 def _sized(value: bytes | None) -> bytes:

@@ -176,6 +176,7 @@ class LandingService:
 
     def _land(self, leases: list[Lease], share: PartitionShare | None) -> None:
         admin = admin_client(self._services.bootstrap_servers)
+        self._refused.read_all_again()
         fit = set(self._refused.judge(admin, self._topics))
         there = set(described(admin, self._topics)[0])
         found = {partition for partition in there if partition.topic in fit}
@@ -195,6 +196,7 @@ class LandingService:
             self._services, self._contracts, planned.pending, is_bounded=False,
             settings=self._settings, run_id="service", on_commit=self._committed,
             is_shared=share is not None, waiting=self._debts.waiting, on_lake=self._of_lake,
+            on_unreadable=self._refused.leave_out,
         )  # fmt: skip
         log.info("landing %d of %d partitions of %s", len(own), len(found), ", ".join(sorted(fit)))
         pipeline.run(watch.ending, watch.check)

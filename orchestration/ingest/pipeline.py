@@ -22,6 +22,7 @@ from orchestration.ingest.batch import Batch, BatchBuilder
 from orchestration.ingest.consume import Chunk, RangeReader
 from orchestration.ingest.contracts import TopicContract
 from orchestration.ingest.copy_format import CopyStream
+from orchestration.ingest.fetch import UnreadableBatchError
 from orchestration.ingest.lake import Lake
 from orchestration.ingest.lake_writer import FlushSettings, LakeBehindError, LakeWriter
 from orchestration.ingest.ledger import next_batch_ids
@@ -76,6 +77,7 @@ class LandingPipeline:
         is_shared: bool = False,
         waiting: Callable[[], frozenset[PartitionId]] | None = None,
         on_lake: Callable[[Exception | None], None] = lambda _: None,
+        on_unreadable: Callable[[UnreadableBatchError], None] = lambda _: None,
     ) -> None:
         """Set up the stages; nothing is read before `run`.
 
@@ -90,11 +92,12 @@ class LandingPipeline:
             is_shared: Whether other landers work on the topics' other partitions.
             waiting: Asked between reads for the partitions that are to be left alone for now.
             on_lake: Told of each failure of the lake, and of None when it took rows.
+            on_unreadable: Told of each partition that is landed no further, the others going on.
         """
         self._services, self._contracts, self._ranges = services, contracts, ranges
         self._is_bounded, self._settings, self._run_id = is_bounded, settings, run_id
         self._on_commit, self._is_shared = on_commit, is_shared
-        self._waiting, self._on_lake = waiting, on_lake
+        self._waiting, self._on_lake, self._on_unreadable = waiting, on_lake, on_unreadable
         self._failed = threading.Event()
         self._failure: BaseException | None = None
         self._chunks: Pipe[list[Chunk]] = Pipe(settings.queue_length, self._failed)
@@ -119,6 +122,7 @@ class LandingPipeline:
             check: Called between reads; may raise to end the pipeline.
 
         Raises:
+            UnreadableBatchError: A partition of a bounded pipeline can't be read to its end; all else landed.
             Exception: The first failure of any stage. What was committed before it stays.
         """
         loads = [partial(self._load, lane) for lane in self._lanes]
@@ -157,11 +161,16 @@ class LandingPipeline:
                 check()
                 if self._waiting is not None:
                     reader.hold(self._waiting())
+                known = len(reader.unreadable)
                 if chunks := reader.read(self._is_bounded or self._is_free()):
                     self._chunks.put(chunks)
+                for error in list(reader.unreadable.values())[known:]:
+                    self._on_unreadable(error)
                 if self._is_bounded and reader.is_finished:
                     break
             self._chunks.close()
+            if self._is_bounded and reader.unreadable:  # what could be read is landed first
+                self._failure = next(iter(reader.unreadable.values()))
         finally:
             reader.close()
 

@@ -166,6 +166,8 @@ class Sources:
         try:
             while not reader.is_finished:
                 yield from reader.read()
+            for error in reader.unreadable.values():
+                raise error
         finally:
             reader.close()
 

@@ -3,9 +3,11 @@
 import json
 import threading
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from landing_plant import (
     LOGS,
@@ -18,16 +20,18 @@ from landing_plant import (
     wait_until,
 )
 
+from orchestration.ingest.fetch import UnreadableBatchError
 from orchestration.ingest.lag import lag, waiting_evidence
 from orchestration.ingest.landing_report import LandingReport
 from orchestration.ingest.landing_service import LandingService
 from orchestration.ingest.leases import SERVICE_LEASE, acquire, holder_of, topic_lease
-from orchestration.ingest.ledger import FencedError, advance
+from orchestration.ingest.ledger import Counts, FencedError, advance
 from orchestration.ingest.offsets import Range, positions
 from orchestration.ingest.sink_states import lander_states
 from orchestration.ingest.topics import ensure_topics
 
 pytestmark = pytest.mark.integration
+COUNT_PLACE = 57  # of the first byte of a batch's number of records
 
 
 def test_service_lands_through_a_loss_of_all_its_database_sessions(plant: Plant) -> None:
@@ -83,6 +87,41 @@ def test_a_topic_that_is_refused_keeps_no_other_from_landing(
         thread.join(30)
     assert plant.check().is_balanced
     assert plant.check(LOGS).is_balanced
+
+
+def test_a_damaged_batch_holds_up_nothing_but_its_partition(
+    plant: Plant, services_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbids a service that stands still for all topics at one batch, or loses what comes before it.
+
+    Offsets 0 to 4 and 8 to 10 of partition 0 are whole, 5 to 7 are damaged on the broker's disk.
+    """
+    monkeypatch.setattr("orchestration.ingest.landing_service.PLAN_CHECK_S", 0.3)
+    monkeypatch.setattr("orchestration.ingest.landing_service.REFUSED_AGAIN_S", 0.5)
+    topic = plant.topic(SENSORS)
+    log_file = services_dir / "kafka" / "log" / f"{topic}-0" / f"{0:020d}.log"
+    ends: list[int] = []
+    for start, count in ((0, 5), (5, 3), (8, 3)):
+        plant.produce(SENSORS, [plant.datum(SENSORS, reading(start + n)) for n in range(count)])
+        ends.append(log_file.stat().st_size)
+    with log_file.open("r+b") as log:
+        log.seek(ends[0] + COUNT_PLACE)
+        log.write(bytes([1]))
+    with pytest.raises(UnreadableBatchError, match=r"\[0\]: offset 5 can't be read"):
+        plant.land()
+    assert plant.row_count() == 5
+    with running_service(plant):
+        wait_until(lambda: "offset 5 can't be read" in _refused(plant).get(topic, ""))
+        plant.produce(SENSORS, [plant.datum(SENSORS, reading(n)) for n in range(4)], partition=1)
+        wait_until(lambda: plant.row_count() == 9)
+        admin = AdminClient({"bootstrap.servers": plant.services.bootstrap_servers})
+        for future in admin.delete_records([TopicPartition(topic, 0, 8)]).values():
+            future.result(10)
+        wait_until(lambda: plant.row_count() == 12)
+        wait_until(lambda: _refused(plant) == {})
+    report = plant.check()
+    assert report.is_balanced, report.faults
+    assert report.balances[0].counts == Counts(landed=8, absent=3)
 
 
 def _refused(plant: Plant) -> dict[str, str]:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from kafka.record import MemoryRecords, MemoryRecordsBuilder
 
 from orchestration.ingest.kafka_records import (
+    HEAD,
+    OVERHEAD,
     Aborted,
     Messages,
     Record,
@@ -19,7 +21,7 @@ from orchestration.ingest.kafka_records import (
 )
 
 ATTRIBUTES_PLACE, TRANSACTIONAL, CONTROL = 21, 0x10, 0x20
-MAGIC_PLACE, COUNT_PLACE = 16, 57
+LENGTH_PLACE, MAGIC_PLACE, COUNT_PLACE = 8, 16, 57
 GZIP = 1
 SOME_BYTES = st.one_of(st.none(), st.binary(max_size=200), st.just(b"x" * 70_000))
 HEADERS = st.lists(st.tuples(st.text(max_size=20), st.one_of(st.none(), st.binary(max_size=20))), max_size=3)
@@ -58,6 +60,14 @@ def marker(offset: int, producer: int, is_commit: bool) -> bytes:
 def plain(value: bytes, offset: int, producer: int = -1, attributes: int = 0) -> bytes:
     """A batch with one message."""
     return batch([(None, value, [])], offset, producer, attributes=attributes)
+
+
+def emptied(whole: bytes) -> bytes:
+    """A batch without its records, as the log cleaner leaves it."""
+    found = bytearray(whole[: HEAD.size])
+    struct.pack_into(">i", found, LENGTH_PLACE, HEAD.size - OVERHEAD)
+    struct.pack_into(">i", found, COUNT_PLACE, 0)
+    return bytes(found)
 
 
 def records_of(messages: Messages) -> list[Record]:
@@ -142,6 +152,31 @@ def test_aborted_transactions_and_markers_give_no_messages() -> None:
     found = read_records(answer, 0, [Aborted(7, 7), Aborted(7, 0)])
     assert values(found) == {1: b"kept", 2: b"none", 4: b"next"}
     assert end_of(answer) == 9
+
+
+def test_batches_that_compaction_emptied_give_no_messages() -> None:
+    """Forbids a reader that stands still at a batch which the cleaner keeps for its producer's sequence.
+
+    Source: Apache Kafka documentation, "Record Batch": such a batch keeps its offsets and has no records.
+    """
+    answer = b"".join(
+        [
+            emptied(plain(b"gone", 0, 7, TRANSACTIONAL)), emptied(marker(1, 7, is_commit=False)),
+            plain(b"kept", 2, 7), emptied(marker(3, 7, is_commit=True)),
+        ]
+    )  # fmt: skip
+    assert values(read_records(answer, 0, [Aborted(7, 0)])) == {2: b"kept"}
+    assert end_of(answer) == 4
+
+
+def test_an_aborted_transaction_is_left_out_of_every_answer_that_it_spans() -> None:
+    """Forbids rows of a transaction that began before the answer, or of the batch that it begins in."""
+    parts = [plain(b"%d" % number, number, 7, TRANSACTIONAL) for number in range(4)]
+    parts += [marker(4, 7, is_commit=False), plain(b"next", 5, 7, TRANSACTIONAL)]
+    for first in range(5):
+        assert values(read_records(b"".join(parts[first:]), first, [Aborted(7, 0)])) == {5: b"next"}
+    whole = batch([(None, b"%d" % number, []) for number in range(4)], 0, 7, attributes=TRANSACTIONAL)
+    assert values(read_records(whole + b"".join(parts[4:]), 2, [Aborted(7, 0)])) == {5: b"next"}
 
 
 def test_a_batch_of_an_old_format_or_with_broken_bytes_is_named() -> None:
