@@ -20,6 +20,8 @@ IDLE_S = 0.5  # how long a broker that has nothing new may keep an answer back
 WORTH_AN_ANSWER = 1024 * 1024
 """Bytes for which a broker answers within an open window. Otherwise it waits for the window's end: to ask for
 each message as it comes costs more than landing it."""
+FULL_CHUNKS = 4
+"""Chunks of full size that all partitions may hold together: memory must not grow with their number."""
 EARLY_S, LATE_S = 0.004, 0.02  # an answer that ends a window is asked for a little before, and waited for
 
 
@@ -135,7 +137,7 @@ class RangeReader:
         """
         if not self._progress:
             return []
-        if not any(map(self._is_full, self._progress.values())):
+        if not (self._is_enough() or any(map(self._is_full, self._progress.values()))):
             try:
                 for item in self._fetch():
                     self._add(item)
@@ -186,7 +188,11 @@ class RangeReader:
             return []
         started = self._window_start or 0.0
         is_time = is_wanted and time.monotonic() - started >= self._window_s - EARLY_S
-        due = waiting if is_time else [item for item in waiting if self._is_full(item) or item.is_finished]
+        due = (
+            waiting
+            if is_time or self._is_enough()
+            else [item for item in waiting if self._is_full(item) or item.is_finished]
+        )
         chunks = [item.take(self._batch_messages) for item in due]
         if not any(item.seen > item.next_lo for item in waiting):
             self._window_start = None
@@ -194,3 +200,10 @@ class RangeReader:
 
     def _is_full(self, item: _Progress) -> bool:
         return item.count >= self._batch_messages or item.size >= self._batch_bytes
+
+    def _is_enough(self) -> bool:
+        """Whether all partitions together hold what they may."""
+        count, size = 0, 0
+        for item in self._progress.values():
+            count, size = count + item.count, size + item.size
+        return count >= FULL_CHUNKS * self._batch_messages or size >= FULL_CHUNKS * self._batch_bytes

@@ -69,7 +69,7 @@ class _Attempt:
 def build_small(
     builder: BatchBuilder, chunks: Sequence[Chunk], batch_ids: Sequence[int], landed_at: datetime
 ) -> list[tuple[Batch, CopyStream]]:
-    """Build the small chunks of a topic at once where nothing speaks against it, else one by one.
+    """Build small chunks of a topic together where nothing speaks against it, else one by one.
 
     Args:
         builder: Builder of the topic.
@@ -78,9 +78,23 @@ def build_small(
         landed_at: Landing time.
 
     Returns:
-        A batch per chunk; the first one's COPY stream may have the rows of all.
+        A batch per chunk; a COPY stream may have the rows of the chunks after it, whose streams are empty.
     """
-    if len(chunks) > 1 and sum(len(chunk.messages) for chunk in chunks) <= FEW_MESSAGES:
+    built: list[tuple[Batch, CopyStream]] = []
+    while len(built) < len(chunks):
+        first = last = len(built)
+        count = 0
+        while last < len(chunks) and (last == first or count + len(chunks[last].messages) <= FEW_MESSAGES):
+            count += len(chunks[last].messages)
+            last += 1
+        built += _build_group(builder, chunks[first:last], batch_ids[first:last], landed_at)
+    return built
+
+
+def _build_group(
+    builder: BatchBuilder, chunks: Sequence[Chunk], batch_ids: Sequence[int], landed_at: datetime
+) -> list[tuple[Batch, CopyStream]]:
+    if len(chunks) > 1:
         try:
             batches, rows = builder.build_together(chunks, batch_ids, landed_at)
             streams = [copy_stream(rows, SHARED_COLUMNS), *(NO_ROWS for _ in batches[1:])]
