@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestration.ingest.avro_container import AvroContainer
+from orchestration.ingest.checksums import crc32c
 from orchestration.ingest.contracts.avro_writer import write_long
 from orchestration.ingest.kafka_codecs import GOES_ON, LOW_BITS, VARINT_BITS, decompressed, unsigned
 from orchestration.ingest.offsets import LandingError
@@ -29,7 +30,7 @@ HEAD = struct.Struct(">qiibIhiqqqhii")
 """Base offset, length of what follows, leader epoch, magic, CRC, attributes, delta of the last offset, first
 and last time, producer id, producer epoch, first sequence, number of records."""
 OVERHEAD = 12  # base offset and length, which the length does not count
-MAGIC, MAGIC_PLACE = 2, 16
+MAGIC, MAGIC_PLACE, SUMMED_FROM = 2, 16, 21
 CODEC_BITS, TRANSACTIONAL, CONTROL = 0x07, 0x10, 0x20
 ABORT = b"\x00\x00\x00\x00"  # key of the control record that ends an aborted transaction: version 0, type 0
 LONGEST_VARINT = 10
@@ -236,8 +237,11 @@ def read_records(records: bytes, start: int, aborted: Sequence[Aborted] = ()) ->
         base, attributes, last_delta, producer, count = head[0], head[5], head[6], head[9], head[12]
         while ahead and ahead[0].first_offset <= base + last_delta:
             aborting.add(ahead.popleft().producer_id)
-        content = memoryview(records)[place + HEAD.size : stop]
+        whole = memoryview(records)[place:stop]
+        content = whole[HEAD.size :]
         try:
+            if crc32c(whole[SUMMED_FROM:]) != head[4]:
+                raise ValueError("its bytes do not have its checksum")
             if not count:  # compaction keeps a batch without records for its producer's sequence
                 continue
             if attributes & CONTROL:

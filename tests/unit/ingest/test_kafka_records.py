@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka.record import MemoryRecords, MemoryRecordsBuilder
+from kafka.record.util import calc_crc32c
 
 from orchestration.ingest.kafka_records import (
     HEAD,
@@ -21,7 +22,7 @@ from orchestration.ingest.kafka_records import (
 )
 
 ATTRIBUTES_PLACE, TRANSACTIONAL, CONTROL = 21, 0x10, 0x20
-LENGTH_PLACE, MAGIC_PLACE, COUNT_PLACE = 8, 16, 57
+LENGTH_PLACE, MAGIC_PLACE, CRC_PLACE, COUNT_PLACE = 8, 16, 17, 57
 GZIP = 1
 SOME_BYTES = st.one_of(st.none(), st.binary(max_size=200), st.just(b"x" * 70_000))
 HEADERS = st.lists(st.tuples(st.text(max_size=20), st.one_of(st.none(), st.binary(max_size=20))), max_size=3)
@@ -48,7 +49,13 @@ def batch(
     (own,) = struct.unpack_from(">h", found, ATTRIBUTES_PLACE)
     struct.pack_into(">h", found, ATTRIBUTES_PLACE, own | attributes)
     struct.pack_into(">q", found, 0, offset)  # a broker says where a batch begins
-    return bytes(found)
+    return summed(found)
+
+
+def summed(changed: bytearray) -> bytes:
+    """A batch with the checksum of its bytes, as another client makes it."""
+    struct.pack_into(">I", changed, CRC_PLACE, calc_crc32c(memoryview(changed)[ATTRIBUTES_PLACE:]))
+    return bytes(changed)
 
 
 def marker(offset: int, producer: int, is_commit: bool) -> bytes:
@@ -67,7 +74,7 @@ def emptied(whole: bytes) -> bytes:
     found = bytearray(whole[: HEAD.size])
     struct.pack_into(">i", found, LENGTH_PLACE, HEAD.size - OVERHEAD)
     struct.pack_into(">i", found, COUNT_PLACE, 0)
-    return bytes(found)
+    return summed(found)
 
 
 def records_of(messages: Messages) -> list[Record]:
@@ -188,8 +195,19 @@ def test_a_batch_of_an_old_format_or_with_broken_bytes_is_named() -> None:
     wrong = bytearray(batch([(None, b"a", []), (None, b"b", [])], 50))
     struct.pack_into(">i", wrong, COUNT_PLACE, 3)
     with pytest.raises(RecordFormatError, match="offset 50"):
-        read_records(bytes(wrong), 50)
+        read_records(summed(wrong), 50)
     packed = bytearray(batch([(None, b"a" * 100, [])], 60, codec=GZIP))
     packed[-20:] = bytes(20)
     with pytest.raises(RecordFormatError, match="offsets 60 to 60"):
-        read_records(bytes(packed), 60)
+        read_records(summed(packed), 60)
+
+
+@pytest.mark.parametrize("codec", [0, GZIP])
+def test_a_single_wrong_bit_is_found(codec: int) -> None:
+    """Forbids a reading that differs from the sent one by a bit: every bit but those of where it begins."""
+    whole = batch([(b"key", b"temperature 40", [("known_at", b"2026")])], 60, codec=codec)
+    for bit in range(8 * CRC_PLACE, 8 * len(whole)):
+        wrong = bytearray(whole)
+        wrong[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(RecordFormatError, match=r"offsets 60 to .* checksum"):
+            read_records(bytes(wrong), 60)
