@@ -27,6 +27,7 @@ from orchestration.ingest.pii import PiiVault, Subject, has_personal_fields
 from orchestration.ingest.rules import FUTURE_TOLERANCE, KNOWN_AT, Rules
 
 KNOWN_AT_HEADER = "known_at"
+EMPTY = "the payload has no bytes; a tombstone has no payload at all (null)"
 MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_HEADER, BAD_HEADER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
@@ -138,14 +139,16 @@ class BatchBuilder:
         known_us[known_us == NO_HEADER] = landed_us
         latest_us = landed_us + FUTURE_TOLERANCE // MICROSECOND
         is_usable = known_us <= latest_us  # BAD_HEADER is beyond every instant
-        has_payload = messages.payloads.sizes > 0
-        is_open = has_payload.copy()
+        has_payload = messages.values[1] >= 0
+        is_empty = messages.values[1] == 0
+        is_open = has_payload & ~is_empty
         is_open[[item.index for item in refused]] = False
         live = np.flatnonzero(is_usable & is_open)
         refusals = [
             _known_at_refusal(messages.headers_of(i), i)
             for i in np.flatnonzero(~is_usable & is_open).tolist()
         ]
+        refusals += [Refusal(i, "EmptyPayload", EMPTY) for i in np.flatnonzero(is_empty).tolist()]
         refusals += refused
         judged, discarded_values = None, 0
         if len(live):

@@ -208,6 +208,18 @@ def test_names_of_unknown_fields_can_be_stored() -> None:
 
 
 @pytest.mark.parametrize("topic", GOOD)
+def test_a_payload_without_bytes_is_no_tombstone(topic: str) -> None:
+    """Forbids a broken message that is dropped as a deletion: Kafka's tombstone is null."""
+    records = [Record(0, b"k", None), Record(1, b"k", b"", [("x", b"y")]), Record(2, b"k", GOOD[topic])]
+    chunk = Chunk(PartitionId(topic, uuid.UUID(int=1), 0), 0, 3, Messages.of(records))
+    batch, _ = build_around_poison(builder_of(CONTRACTS[topic]), chunk, 1, LANDED_AT)
+    assert batch.counts == Counts(landed=1, dead_lettered=1, tombstones=1)
+    (letter,) = batch.dead_letters
+    assert (letter.offset, letter.error_class, letter.payload) == (1, "EmptyPayload", b"")
+    assert letter.headers == [("x", b"y")]
+
+
+@pytest.mark.parametrize("topic", GOOD)
 def test_small_chunks_built_together_are_what_they_are_alone(topic: str) -> None:
     """Forbids rows, refusals, counts or clocks that go to another partition's batch."""
     builder = builder_of(CONTRACTS[topic])
@@ -234,5 +246,5 @@ def test_small_chunks_built_together_are_what_they_are_alone(topic: str) -> None
         assert batch.rows.to_pylist() == expected.rows.to_pylist()
         assert replace(batch, rows=expected.rows) == expected
     assert [batch.counts.landed for batch, _ in together] == [40, 35, 0, 11]
-    assert [batch.counts.dead_lettered for batch, _ in together] == [0, 1, 0, 1]
+    assert [batch.counts.dead_lettered for batch, _ in together] == [0, 1, 0, 2]
     assert [bool(stream.columns) for _, stream in together] == [True, False, False, False]
