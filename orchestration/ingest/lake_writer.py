@@ -220,6 +220,7 @@ class LakeWriter:
         """Let go of everything that no snapshot holds; the table is as before."""
         with suppress(OSError):
             self._close_file()
+        self._open, self._group, self._group_rows = None, [], 0  # a full disk does not let a file be closed
         for path in self._finished:
             with suppress(OSError):
                 self._files.remove(path)

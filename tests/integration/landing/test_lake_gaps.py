@@ -1,6 +1,7 @@
 """What the lake was never given it reads back from Postgres: no gap stays, whoever skipped what."""
 
 from dataclasses import replace
+from errno import ENOSPC
 from typing import Any
 
 import pytest
@@ -52,6 +53,25 @@ def test_a_partition_that_the_lake_does_not_know_begins_where_its_ledger_does(
     assert writer.catch_up() == 200 - first.rows.num_rows - second.rows.num_rows
 
     assert len(plant.lake_rows()) == 200
+    assert plant.check().is_balanced
+
+
+def test_rows_of_a_file_that_could_not_be_closed_come_once(plant: Plant) -> None:
+    """Forbids rows that are twice in the lake because the disk was full for a moment while it caught up."""
+    first, *_ = _committed(plant, 100)
+    writer = _writer(plant)
+    writer.append(first)
+    end_group, failures = LakeWriter._end_group, [OSError(ENOSPC, "No space left on device")]
+
+    def failing_once(self: LakeWriter) -> None:
+        if failures:
+            raise failures.pop()
+        end_group(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LakeWriter, "_end_group", failing_once)
+        assert writer.catch_up() == 100
+    assert sorted(row["kafka_offset"] for row in plant.lake_rows()) == list(range(100))
     assert plant.check().is_balanced
 
 
