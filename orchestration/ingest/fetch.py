@@ -42,7 +42,9 @@ FIRST_VERSION, NEWEST_VERSION = 4, 16  # what Kafka 0.11 and 4.x speak
 WITH_TOPIC_IDS = 13  # from then on a recreated topic can't be taken for its predecessor
 AGAIN_S, LONGEST_AGAIN_S = 0.1, 1.0
 UNKNOWN_AFTER_S = 10.0  # a topic that was just made, or a broker that just started, takes a moment
-CERTAIN_AFTER = 5  # a broker that has anything to read sends some of it, unless it is held up for a moment
+CERTAIN_AFTER, CERTAIN_AFTER_S = 5, 10.0
+"""Answers without anything, and the time over which they came. A broker that has anything to read sends some
+of it, unless it is held up: one with tiered storage leaves out what its store has not given it in 0.5 s."""
 
 _UNKNOWN = (
     kafka_errors.UnknownTopicOrPartitionError, kafka_errors.UnknownTopicIdError,
@@ -105,7 +107,7 @@ class Fetcher:
         self._again_at = 0.0
         self._failures = 0
         self._unknown_since: dict[PartitionId, float] = {}
-        self._empty: dict[PartitionId, int] = {}
+        self._empty: dict[PartitionId, tuple[int, float]] = {}
 
     def leave_out(self, partitions: Collection[PartitionId]) -> None:
         """Ask for all partitions but these from now on."""
@@ -217,9 +219,16 @@ class Fetcher:
 
     def _end_of_nothing(self, partition: PartitionId, last_stable_offset: int) -> int | None:
         """The end of offsets that hold nothing any more (compacted away), once several answers say so."""
-        self._empty[partition] = self._empty.get(partition, 0) + 1
-        if self._empty[partition] < CERTAIN_AFTER:
+        now = time.monotonic()
+        count, since = self._empty.get(partition, (0, now))
+        self._empty[partition] = count + 1, since
+        if count + 1 < CERTAIN_AFTER or now - since < CERTAIN_AFTER_S:
+            self._again_at = now + AGAIN_S  # such an answer comes at once
             return None
+        log.warning(
+            "%s: the broker has nothing between offset %d and %d; compaction took it",
+            partition, self._positions[partition], last_stable_offset,
+        )  # fmt: skip
         return last_stable_offset
 
     def _failed(self, partition: PartitionId, code: int) -> None:

@@ -63,10 +63,16 @@ def test_a_second_answer_to_the_same_question_is_not_taken(fetcher: Fetcher) -> 
     assert fetcher._positions[P0] == 2
 
 
-def test_nothing_is_taken_for_absent_before_several_answers_say_so(fetcher: Fetcher) -> None:
-    """Forbids messages that are skipped because a broker sent nothing once, or sent other partitions."""
+def test_nothing_is_taken_for_absent_before_several_answers_say_so_for_a_while(
+    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forbids messages that are skipped because a broker was held up, or sent other partitions."""
     nothing, other = answer(last_stable_offset=9), answer(plain(b"a", 0), 1)
     assert [item.partition for item in answered(fetcher, {P0: nothing, P1: other}, {P0: 0, P1: 0})] == [P1]
+    for _ in range(CERTAIN_AFTER):  # at once
+        assert answered(fetcher, {P0: nothing}, {P0: 0}) == []
+    monkeypatch.setattr("orchestration.ingest.fetch.CERTAIN_AFTER_S", 0.0)
+    fetcher._empty.clear()
     for _ in range(CERTAIN_AFTER - 1):
         assert answered(fetcher, {P0: nothing}, {P0: 0}) == []
     assert [item.end for item in answered(fetcher, {P0: nothing}, {P0: 0})] == [9]
