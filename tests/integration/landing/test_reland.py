@@ -98,8 +98,8 @@ def test_the_lake_stands_in_where_retention_has_passed_kafka(plant: Plant) -> No
 
 def test_without_lake_kafka_gives_the_same_rows(plant: Plant) -> None:
     """Forbids a repair that needs the lake, or that takes dead letters of the range for rows."""
-    lines = [json.dumps(log_line(number)).encode() for number in range(50)]
-    lines[7], lines[8] = b"{refused", b""
+    lines: list[bytes | None] = [json.dumps(log_line(number)).encode() for number in range(50)]
+    lines[7], lines[8] = b"{refused", None
     plant.produce(LOGS, lines)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("orchestration.ingest.lake_writer.LakeWriter.flush", lambda _: 0)

@@ -63,9 +63,9 @@ def _lose_postgres(plant: Plant) -> None:
 
 def test_everything_comes_back_and_landing_goes_on(plant: Plant) -> None:
     """Forbids a restore that loses a count, a dead letter, a replay or a position, or lands a row twice."""
-    lines = [json.dumps(log_line(number)).encode() for number in range(300)]
+    lines: list[bytes | None] = [json.dumps(log_line(number)).encode() for number in range(300)]
     lines[7] = lines[9] = json.dumps(log_line(7, level="LOUD")).encode()
-    lines[11], lines[12] = b"{broken", b""
+    lines[11], lines[12] = b"{broken", None
     plant.produce(LOGS, lines)
     plant.land(LOGS, settings=PipelineSettings(batch_messages=40))
     level = plant.contract(LOGS).field("level")
