@@ -16,11 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestration.ingest.avro_container import AvroContainer
-from orchestration.ingest.checksums import crc32c
 from orchestration.ingest.contracts.avro_writer import write_long
 from orchestration.ingest.kafka_codecs import GOES_ON, LOW_BITS, VARINT_BITS, decompressed, unsigned
 from orchestration.ingest.offsets import LandingError
@@ -237,10 +237,9 @@ def read_records(records: bytes, start: int, aborted: Sequence[Aborted] = ()) ->
         base, attributes, last_delta, producer, count = head[0], head[5], head[6], head[9], head[12]
         while ahead and ahead[0].first_offset <= base + last_delta:
             aborting.add(ahead.popleft().producer_id)
-        whole = memoryview(records)[place:stop]
-        content = whole[HEAD.size :]
+        content = memoryview(records)[place + HEAD.size : stop]
         try:
-            if crc32c(whole[SUMMED_FROM:]) != head[4]:
+            if google_crc32c.value(records[place + SUMMED_FROM : stop]) != head[4]:
                 raise ValueError("its bytes do not have its checksum")
             if not count:  # compaction keeps a batch without records for its producer's sequence
                 continue
