@@ -28,7 +28,6 @@ SEALED = b"opsgraph sealed 1\n"
 KEY_BITS = 256
 NONCE_BYTES = 12
 TOKEN_HEX_DIGITS = 32  # 128 bits: no two of a plant's people ever share a token
-KNOWN_SUBJECTS = 100_000  # remembered as stored, to spare the database; more are asked for again
 
 
 @dataclass(frozen=True, order=True)
@@ -57,7 +56,6 @@ class PiiVault:
         """Use a connection in autocommit mode for the tenants' token keys."""
         self._connection = connection
         self._tenant_keys: dict[str, bytes] = {}
-        self._stored: set[tuple[str, str, str]] = set()
 
     def replace(self, contract: TopicContract, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Subject]]:
         """Replace the personal values of a frame by tokens.
@@ -88,14 +86,24 @@ class PiiVault:
         return frame, subjects
 
     def store(self, connection: psycopg.Connection[Any], subjects: Iterable[Subject]) -> None:
-        """Store the originals that are not stored yet, in the caller's transaction.
-
-        Call `mark_stored` once the transaction has committed.
-        """
-        new = sorted(
-            {item for item in subjects if (item.tenant_id, item.token, item.field) not in self._stored}
+        """Store the originals that are not stored yet, in the caller's transaction."""
+        found = set(subjects)
+        if not found:
+            return
+        # Asked each time: what a lander remembers would be wrong after an erasure.
+        places = [(item.tenant_id, item.token, item.field) for item in found]
+        stored = set(
+            connection.execute(
+                """
+                select tenant_id, subject_token, field from ops.pii_vault
+                inner join unnest(%s::text[], %s::text[], %s::text[]) as w (tenant_id, subject_token, field)
+                    using (tenant_id, subject_token, field)
+                """,
+                [list(column) for column in zip(*places, strict=True)],
+            ).fetchall()
         )
-        for subject in new:  # in one order everywhere, so that two landers can't wait for each other
+        new = [item for item in found if (item.tenant_id, item.token, item.field) not in stored]
+        for subject in sorted(new):  # in one order everywhere, so that two landers can't wait for each other
             key = _subject_key(connection, subject.tenant_id, subject.token)
             connection.execute(
                 """
@@ -107,12 +115,6 @@ class PiiVault:
                     encrypt(key, subject.original.encode(), _context(subject)),
                 ),
             )  # fmt: skip
-
-    def mark_stored(self, subjects: Iterable[Subject]) -> None:
-        """Remember subjects whose transaction has committed."""
-        if len(self._stored) > KNOWN_SUBJECTS:
-            self._stored.clear()
-        self._stored.update((item.tenant_id, item.token, item.field) for item in subjects)
 
     def _tenant_key(self, tenant_id: str) -> bytes:
         if tenant_id not in self._tenant_keys:

@@ -72,8 +72,6 @@ class PostgresSink:
                 ],
             )
         self._partitions |= days
-        for batch, _ in batches:
-            self._vault.mark_stored(batch.subjects)
 
 
 def _day(batch: Batch) -> tuple[str, date]:

@@ -12,7 +12,7 @@ from orchestration.ingest.erasure import Erasure, UnknownSubjectError, erase
 from orchestration.ingest.lake import Lake
 from orchestration.ingest.lake_journal import LakeJournal
 from orchestration.ingest.lake_writer import FlushSettings, LakeWriter
-from orchestration.ingest.pii import original_of
+from orchestration.ingest.pii import PiiVault, Subject, original_of, token_of
 from orchestration.ingest.retention import (
     expire_dead_letters,
     expire_everywhere,
@@ -71,6 +71,18 @@ def test_an_erased_person_is_in_no_table_no_lake_and_no_dead_letter(plant: Plant
     balance = plant.check(MAINTENANCE)
     assert balance.is_balanced, balance.faults
     assert balance.counts == before
+
+
+def test_a_lander_that_goes_on_stores_an_erased_person_who_comes_back(plant: Plant) -> None:
+    """Forbids a lander's memory that outlives an erasure: the person's later originals would be lost."""
+    with psycopg.connect(plant.services.database_url, autocommit=True) as connection:
+        vault = PiiVault(connection)
+        subject = Subject("demo-plant", token_of(b"key", "T-17"), "technician_id", "T-17")
+        for _ in range(2):
+            vault.store(connection, [subject, subject])
+            assert original_of(connection, "demo-plant", subject.token, subject.field) == "T-17"
+            connection.execute("delete from ops.pii_vault")
+            connection.execute("delete from ops.pii_keys")
 
 
 def test_a_refused_message_of_another_topic_is_emptied_in_the_lake_too(plant: Plant) -> None:
