@@ -142,7 +142,7 @@ def command(data_dir: Path, port: int, fsync: bool = True) -> tuple[str, ...]:
         "unix_socket_directories": "",
         "shared_buffers": "256MB",
         "max_connections": "200",
-        # New segments of the log are written twice, with zeros first: with 4 GB before the first is used again
+        # New segments of the log are written twice, with zeros first: with 4 GB before one is used again
         # 30 million rows land at 345,000 to 379,000 a second, with 1 GB that is kept at 496,000.
         "max_wal_size": "1GB",
         "min_wal_size": "1GB",
